@@ -1,0 +1,1 @@
+"""One routing layer over LiteLLM and OpenRouter."""

@@ -1,0 +1,204 @@
+"""What comes back: Completion and its parts. All frozen; None means that nobody said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from llm_router.usage import Cost, Usage, format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llm_router.errors import LLMRouterError
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
+AttemptStatus = Literal["succeeded", "failed", "cancelled"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool the model wants called."""
+
+    id: str | None = None
+    name: str
+    arguments: dict[str, Any] | None = None
+    """The arguments as an object; None when the text cannot be read as one JSON object."""
+    raw_arguments: str = ""
+    """The wire's own text; "" when the wire had no arguments (then `arguments` is {})."""
+    complete: bool = True
+    """False when the answer was cut by its length: do not execute a cut call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A source the answer cites (`annotations` of type `url_citation`)."""
+
+    url: str
+    title: str | None = None
+    content: str | None = None
+    start_index: int | None = None
+    end_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A generated image."""
+
+    url: str
+    """A data URL or an https URL, as it came."""
+
+    @property
+    def media_type(self) -> str | None:
+        """The media type of a data URL, else None."""
+        head = self.url.partition(",")[0]
+        return head[5:].partition(";")[0] or None if head.startswith("data:") else None
+
+    def data(self) -> bytes:
+        """Return the bytes of a base64 data URL; ValueError for anything else."""
+        import base64
+
+        head, comma, body = self.url.partition(",")
+        if not (comma and head.startswith("data:") and head.endswith(";base64")):
+            raise ValueError("not a base64 data URL: fetch it from `.url`")
+        return base64.b64decode(body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """Generated speech: base64 `data`, its `transcript`, and the id to refer to it next turn."""
+
+    id: str | None = None
+    data: str | None = None
+    transcript: str | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request to one deployment, and how it ended."""
+
+    number: int
+    """From 1, in the order of the call."""
+    deployment: str
+    """`provider/model`, as the configuration or the caller names it."""
+    provider: str
+    model: str
+    """The model as sent to the provider."""
+    status: AttemptStatus
+    upstream_provider: str | None = None
+    error: LLMRouterError | None = None
+    status_code: int | None = None
+    response_id: str | None = None
+    usage: Usage | None = None
+    """None when no bill came with this attempt."""
+    cost: Cost | None = None
+    latency_ms: float | None = None
+    time_to_first_token_ms: float | None = None
+    started_at: float = 0.0
+    """Seconds since the epoch."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A whole answer. Times are milliseconds, money is USD in Decimal."""
+
+    text: str = ""
+    reasoning: str | None = None
+    """The reasoning text of the message itself, never rebuilt from `reasoning_details`."""
+    reasoning_details: tuple[Mapping[str, Any], ...] = ()
+    """As the wire sent them; `as_message()` sends them back unchanged and in order."""
+    refusal: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    annotations: tuple[Mapping[str, Any], ...] = ()
+    """The wire's annotations whole: url citations, and parsed files (which save a second parse)."""
+    images: tuple[Image, ...] = ()
+    audio: Audio | None = None
+    logprobs: Mapping[str, Any] | None = None
+    finish_reason: FinishReason = "unknown"
+    native_finish_reason: str | None = None
+    """The upstream's own word (`end_turn`, `MAX_TOKENS`, …)."""
+
+    alias: str | None = None
+    """None when a model was asked for by its name."""
+    requested_model: str = ""
+    """The deployment that answered, as asked: `openrouter/openai/gpt-4o-mini`."""
+    model: str | None = None
+    """The model as the answer names it; often a dated name, so never key on it."""
+    provider: str = ""
+    upstream_provider: str | None = None
+    """Who ran the model behind the provider (OpenRouter's `provider`)."""
+    request_id: str = ""
+    response_id: str | None = None
+    service_tier: str | None = None
+    created: int | None = None
+    """When the provider says it began, seconds since the epoch."""
+
+    usage: Usage = field(default_factory=Usage)
+    """All attempts that carry a bill, summed; `attempts[i].usage` has each."""
+    cost: Cost = field(default_factory=Cost)
+    latency_ms: float | None = None
+    """From the call to the answer, failed attempts and waits included."""
+    time_to_first_token_ms: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the assistant turn for the next call, in the shape it had on the wire."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if not self.tool_calls and self.refusal is None:
+            message["content"] = self.text
+        optional: dict[str, Any] = {
+            "reasoning": self.reasoning,
+            "refusal": self.refusal,
+            "reasoning_details": list(self.reasoning_details),
+            "annotations": list(self.annotations),
+            "tool_calls": [_tool_call_message(call) for call in self.tool_calls],
+            "images": [{"type": "image_url", "image_url": {"url": i.url}} for i in self.images],
+            "audio": {"id": self.audio.id} if self.audio and self.audio.id else None,
+        }
+        return message | {name: value for name, value in optional.items() if value}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data; money as decimal text."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedCompletion(Completion, Generic[T]):
+    """A Completion whose text was read into an object of the schema that was asked for."""
+
+    parsed: T
+    mode_used: str
+    """How the schema was asked for: "json_schema", "tool", "json_object" or "prompt"."""
+    reasks: int = 0
+    """How many answers had to be asked for again because they did not fit."""
+    repairs: int = 0
+    """How many steps it took to find the object in the text; 0 when it was plain JSON."""
+
+
+def _tool_call_message(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.raw_arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def plain(value: Any) -> Any:
+    """Return *value* as JSON data: objects by their `to_dict`, Decimals and errors as text."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if isinstance(value, Decimal):
+        return format_usd(value)
+    if isinstance(value, BaseException):
+        return {"type": type(value).__name__, "message": str(value)}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value

@@ -1,0 +1,72 @@
+"""What observers (the ledger, the events) are told of a call. Frozen, and free of secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from llm_router.completions.completion import Attempt, Completion
+    from llm_router.completions.request import Message
+    from llm_router.errors import LLMRouterError
+
+RequestStatus = Literal["started", "succeeded", "failed", "cancelled"]
+StorePolicy = Literal["none", "metadata", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestStarted:
+    """A logical call began."""
+
+    request_id: str
+    """UUIDv7 as text."""
+    alias: str | None
+    requested: str
+    """What the caller asked for: an alias or `provider/model`."""
+    operation: str
+    """The method: "complete", "stream", "parse"."""
+    stream: bool
+    started_at: float
+    """Seconds since the epoch."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    config_fingerprint: str | None = None
+    messages: Sequence[Message] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    store: StorePolicy | None = None
+    """The call's own content policy; None leaves it to the alias or the ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFinished:
+    """An attempt ended. `completion` is what it brought, whole or partial."""
+
+    request: RequestStarted
+    attempt: Attempt
+    completion: Completion | None = None
+    mode_used: str | None = None
+    """How a schema was asked for; None outside `parse`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFinished:
+    """A logical call ended; the bill of all its attempts is in `attempts`."""
+
+    request: RequestStarted
+    status: RequestStatus
+    latency_ms: float
+    attempts: Sequence[Attempt] = ()
+    error: LLMRouterError | None = None
+    completion: Completion | None = None
+
+
+class Observer(Protocol):
+    """Told of every call, on the event loop: be quick, do no I/O, raise nothing."""
+
+    def request_started(self, record: RequestStarted) -> None: ...
+
+    def attempt_finished(self, record: AttemptFinished) -> None: ...
+
+    def request_finished(self, record: RequestFinished) -> None: ...

@@ -1,0 +1,296 @@
+"""Every error of llm_router.
+
+LLMRouterError
+├─ ConfigurationError               your set-up; file:line where there is one, and the fix
+│  ├─ UnknownAliasError
+│  └─ MissingCredentialsError
+├─ UnsupportedFeatureError          also a NotImplementedError
+├─ BudgetExceededError
+├─ DeadlineExceededError            also a TimeoutError
+├─ ProviderError                    one attempt failed
+│  ├─ AuthenticationError · PermissionDeniedError · InsufficientCreditsError
+│  ├─ InvalidRequestError
+│  │  └─ ContextWindowExceededError · RequestTooLargeError
+│  ├─ ModelNotFoundError · NoEndpointError
+│  ├─ ContentFilteredError · RateLimitError
+│  ├─ ProviderUnavailableError · ProviderTimeoutError · ProviderConnectionError
+│  ├─ EmptyResponseError · InvalidResponseError
+│  └─ StreamInterruptedError
+├─ StructuredOutputError
+│  └─ SchemaValidationError · TruncatedOutputError · RefusalError
+├─ AllDeploymentsFailedError        two or more deployments were tried
+└─ LedgerError
+
+Catch by what you can do: fix the call (InvalidRequestError), the key (AuthenticationError), the
+balance (InsufficientCreditsError), wait (RateLimitError.retry_after), or show what was tried
+(AllDeploymentsFailedError.exceptions). Every error pickles, and none shows a secret.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llm_router.redaction import redact, redact_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_router.usage import Cost, Usage
+
+
+class LLMRouterError(Exception):
+    """The root: `except LLMRouterError` catches all that this library raises on purpose.
+
+    Attributes are None where nothing is known.
+    """
+
+    alias: str | None = None
+    model: str | None = None
+    """As it was asked for: `openrouter/openai/gpt-4o-mini`."""
+    provider: str | None = None
+    upstream_provider: str | None = None
+    status_code: int | None = None
+    """The status the error speaks of: the code in the body when it came inside a 200."""
+    code: str | None = None
+    """The provider's own word for it, where it has one (`rate_limit_exceeded`)."""
+    retry_after: float | None = None
+    """Seconds to wait before the same request makes sense."""
+    request_id: str | None = None
+    """Ours, one per logical call."""
+    response_id: str | None = None
+    """The provider's, `gen-…` at OpenRouter."""
+    attempts: tuple[Any, ...] | None = None
+    """The `Attempt`s made so far, in order."""
+    hint: str | None = None
+    """What to do about it, one sentence."""
+
+    default_hint: ClassVar[str | None] = None
+
+    def __init__(self, message: str, **details: Any) -> None:
+        """Keep *message* and *details* (attributes of this class), redacted both."""
+        super().__init__(redact(message))
+        self.add(**details)
+
+    def add(self, **details: Any) -> None:
+        """Set attributes; unknown names are a programming mistake and raise TypeError."""
+        for name, value in details.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
+            setattr(self, name, redact(value) if isinstance(value, str) else value)
+
+    def fill(self, **details: Any) -> None:
+        """Set those attributes that are still unknown."""
+        self.add(**{n: v for n, v in details.items() if getattr(self, n, None) is None})
+
+    @property
+    def message(self) -> str:
+        """The sentence alone, without hint."""
+        return str(self.args[0])
+
+    def sentences(self) -> list[str]:
+        """What `str(error)` joins: what happened, then what to do."""
+        hint = self.hint or self.default_hint
+        return [self.message, *([hint] if hint else [])]
+
+    def __str__(self) -> str:
+        return " ".join(_with_full_stop(text) for text in self.sentences() if text)
+
+
+class ConfigurationError(LLMRouterError):
+    """The set-up is wrong: `problems` holds each mistake, with `file:line` where there is one."""
+
+    problems: tuple[str, ...] = ()
+
+
+class UnknownAliasError(ConfigurationError):
+    """No such alias; the message names the nearest one."""
+
+
+class MissingCredentialsError(ConfigurationError):
+    """A provider needs a key and none is set; nothing was sent."""
+
+    env_var: str | None = None
+    """The environment variable that would hold it."""
+
+
+class UnsupportedFeatureError(LLMRouterError, NotImplementedError):
+    """Asked for something that is not served; the message says what is."""
+
+
+class BudgetExceededError(LLMRouterError):
+    """A limit on money would be passed."""
+
+
+class DeadlineExceededError(LLMRouterError, TimeoutError):
+    """The call's `deadline` passed; `attempts` has what was tried, `__cause__` the last error."""
+
+
+class ProviderError(LLMRouterError):
+    """One attempt failed. `message` is the provider's sentence, verbatim but for secrets."""
+
+    upstream_message: str | None = None
+    """The sentence of the upstream behind the provider, where it was passed on."""
+    raw: Any = None
+    """The error object of the wire, secrets and account ids removed."""
+    usage: Usage | None = None
+    """The bill that came with the failure, if one did."""
+    cost: Cost | None = None
+
+    def add(self, **details: Any) -> None:
+        if "raw" in details:
+            details["raw"] = redact_data(details["raw"])
+        super().add(**details)
+
+    def sentences(self) -> list[str]:
+        message, *hints = super().sentences()
+        upstream = self.upstream_message
+        who = self.upstream_provider or "upstream"
+        return [message, *([f"{who}: {upstream}"] if upstream else []), *hints]
+
+
+class AuthenticationError(ProviderError):
+    """401: the key was not accepted."""
+
+    default_hint = "Check the API key of this provider."
+
+
+class PermissionDeniedError(ProviderError):
+    """403: the key is good but may not do this (guardrail, region, management key needed)."""
+
+
+class InsufficientCreditsError(ProviderError):
+    """402, or a key over its spending cap."""
+
+    default_hint = "Add credits, raise the key's limit, or ask for fewer max_tokens."
+    affordable_tokens: int | None = None
+    """`max_tokens` that the balance still covers, when the provider says."""
+
+
+class InvalidRequestError(ProviderError):
+    """400 or 422: the request itself is wrong; no other deployment would make it right."""
+
+
+class ContextWindowExceededError(InvalidRequestError):
+    """The prompt is longer than the model's context."""
+
+    limit_tokens: int | None = None
+    requested_tokens: int | None = None
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """413: the body is larger than the provider takes."""
+
+
+class ModelNotFoundError(ProviderError):
+    """The provider knows no such model."""
+
+    default_hint = "Check the model's name in the provider's catalogue."
+
+
+class NoEndpointError(ProviderError):
+    """The model exists, but no upstream provider meets the constraints of the request."""
+
+    requested_providers: tuple[str, ...] | None = None
+    available_providers: tuple[str, ...] | None = None
+
+
+class ContentFilteredError(ProviderError):
+    """Moderation refused the input or the output."""
+
+    reasons: tuple[str, ...] | None = None
+
+
+class RateLimitError(ProviderError):
+    """429. `scope` says whose limit it is: wait for "platform", go elsewhere for "upstream"."""
+
+    scope: str | None = None
+    """"platform" (your key at the provider), "upstream" (a provider behind it), or None."""
+    reset_at: float | None = None
+    """When the limit resets, seconds since the epoch."""
+
+
+class ProviderUnavailableError(ProviderError):
+    """5xx, or a provider's word that it is down or overloaded."""
+
+
+class ProviderTimeoutError(ProviderError):
+    """No answer in time. The abandoned call may still be billed."""
+
+
+class ProviderConnectionError(ProviderError):
+    """No connection, or one that broke before the answer was whole."""
+
+
+class EmptyResponseError(ProviderError):
+    """A 200 without an answer in it."""
+
+
+class InvalidResponseError(ProviderError):
+    """A body that cannot be read: not JSON, HTML, cut, or too large."""
+
+
+class StreamInterruptedError(ProviderError):
+    """A stream ended before its answer did. What came is in `partial`, the cause in `__cause__`."""
+
+    partial: Any = None
+    """A `Completion` of what was received."""
+
+
+class StructuredOutputError(LLMRouterError):
+    """No valid object came out; `raw_texts` has every text the model gave, in order."""
+
+    raw_texts: tuple[str, ...] = ()
+    usage: Usage | None = None
+    cost: Cost | None = None
+
+
+class SchemaValidationError(StructuredOutputError):
+    """The output does not fit the schema, also after re-asking; `errors` says why, per text."""
+
+    errors: tuple[str, ...] = ()
+
+
+class TruncatedOutputError(StructuredOutputError):
+    """The output was cut by the token limit; it is never repaired."""
+
+    default_hint = "Raise max_tokens or ask for less."
+
+
+class RefusalError(StructuredOutputError):
+    """The model refused; the message is its sentence."""
+
+    refusal: str | None = None
+
+
+class AllDeploymentsFailedError(LLMRouterError):
+    """Two or more deployments were tried and none answered; `exceptions` has one per attempt."""
+
+    exceptions: tuple[ProviderError, ...] = ()
+
+    @classmethod
+    def from_exceptions(cls, exceptions: Sequence[ProviderError]) -> AllDeploymentsFailedError:
+        """Sum up failures; status, code and retry_after are those of the last."""
+        last = exceptions[-1]
+        lines = (f"  {number}. {_summary(error)}" for number, error in enumerate(exceptions, 1))
+        return cls(
+            "No deployment answered:\n" + "\n".join(lines),
+            exceptions=tuple(exceptions),
+            status_code=last.status_code,
+            code=last.code,
+            retry_after=last.retry_after,
+        )
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class LedgerError(LLMRouterError):
+    """The ledger cannot do what was asked (a command or report, never a routed call)."""
+
+
+def _summary(error: ProviderError) -> str:
+    return f"{error.model or error.provider or 'unknown model'}: {type(error).__name__}: {error}"
+
+
+def _with_full_stop(text: str) -> str:
+    return text if text.rstrip().endswith((".", "!", "?", ":", "…")) else f"{text}."

@@ -1,0 +1,39 @@
+"""The structlog events of llm_router: their names, their fields, and how they are emitted.
+
+| event | when | fields |
+|---|---|---|
+| `llm_router.provider_selected` | a deployment is about to be tried | `request_id alias deployment provider model attempt` |
+| `llm_router.attempt_finished` | an attempt ended, well or not | the above and `status error status_code upstream_provider response_id input_tokens output_tokens cost latency_ms` |
+| `llm_router.request_finished` | a call ended | `request_id alias operation status error attempts input_tokens output_tokens cost latency_ms` |
+
+`cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` and
+`llm_router.cooldown_*` events report what the ledger and the cooldown do; each has a `reason`.
+
+Events go out only when the application has configured structlog: unconfigured structlog prints,
+and a library never prints. Content (prompts, answers) is never in an event.
+"""  # noqa: E501 - a table row is one line
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from llm_router.redaction import redact_data
+
+PROVIDER_SELECTED = "llm_router.provider_selected"
+ATTEMPT_FINISHED = "llm_router.attempt_finished"
+REQUEST_FINISHED = "llm_router.request_finished"
+
+_log = structlog.get_logger("llm_router")
+
+
+def enabled() -> bool:
+    """Return whether the application listens; build no fields when it does not."""
+    return structlog.is_configured()
+
+
+def emit(event: str, level: str = "info", **fields: Any) -> None:
+    """Emit *event* with *fields*, redacted, to the structlog of the application."""
+    if enabled():
+        getattr(_log, level)(event, **redact_data(fields))

@@ -1,0 +1,1 @@
+"""The adapters: what turns a ProviderRequest into an answer or one of our errors."""

@@ -1,0 +1,65 @@
+"""What a provider is to the rest of the package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from llm_router.completions.completion import Completion
+    from llm_router.completions.request import ProviderRequest, RequestPreview
+    from llm_router.completions.stream_events import StreamEvent
+
+
+class ProviderStream(Protocol):
+    """An answer that is coming. Iterate once; close it in every case."""
+
+    idle_timeout: float | None
+    """Seconds to wait for the next data event; None waits for ever. The Router sets it after the
+    first content event: until then the deadline rules."""
+
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        """Yield events; a ProviderError when the stream fails, the end only when it is whole."""
+        ...
+
+    def snapshot(self) -> Completion:
+        """Return what has come so far, the whole answer after the end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection. Idempotent."""
+        ...
+
+
+class Provider(Protocol):
+    """One configuration row at work: credentials, address, wire. No routing, no retries.
+
+    Built once per row and Router, and reused; safe on several event loops.
+    """
+
+    name: str
+
+    async def open(self) -> None:
+        """Import what is needed, in a thread. Idempotent; no request is sent."""
+        ...
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """Send one request and read one answer; exactly one HTTP request goes out.
+
+        The completion carries the provider's facts and the request's names; latency and attempts
+        are the attempt loop's. Raises ProviderError, or MissingCredentialsError before sending.
+        """
+        ...
+
+    async def stream(self, request: ProviderRequest) -> ProviderStream:
+        """Send one request; return when the response has begun. Raises like `complete`."""
+        ...
+
+    def preview(self, request: ProviderRequest) -> RequestPreview:
+        """Return the exact request that would be sent, secrets masked. Needs `open()`, no I/O."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. Idempotent."""
+        ...

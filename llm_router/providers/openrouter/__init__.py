@@ -1,0 +1,1 @@
+"""OpenRouter: its request, its wire, its errors, its catalogue."""
