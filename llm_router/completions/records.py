@@ -9,11 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_router.completions.completion import Attempt, Completion
-    from llm_router.completions.request import Message
+    from llm_router.completions.request import Message, StorePolicy
     from llm_router.errors import LLMRouterError
 
 RequestStatus = Literal["started", "succeeded", "failed", "cancelled"]
-StorePolicy = Literal["none", "metadata", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypedDict
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message]
+CachePolicy = Literal["off", "auto", "5m", "1h"]
+StorePolicy = Literal["none", "metadata", "full"]
 
 
 class Params(TypedDict, total=False):
@@ -61,6 +63,10 @@ class CallOptions(Params, total=False):
     """Yours, for the ledger's reports; never sent."""
     user: str | None
     """An id of your end user; sent as `user`."""
+    cache: str | Mapping[str, str] | None
+    """Prompt-cache breakpoints: "auto", "off", or {"ttl": "5m" | "1h"}."""
+    store: StorePolicy | None
+    """What the ledger keeps of this call: "none", "metadata" or "full"."""
     provider: str | None
     """The provider row for a model whose prefix names none."""
     timeout: float | None
@@ -117,7 +123,8 @@ class ProviderRequest:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     user: str | None = None
     stream: bool = False
-    idle_timeout: float = 60.0
+    cache: CachePolicy = "off"
+    """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
 
     @property
     def model(self) -> str:
