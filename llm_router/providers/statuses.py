@@ -35,7 +35,7 @@ _CLASSES: dict[int, type[ProviderError]] = {
 # Words only choose among the meanings that a status has; they never overrule it.
 _CONTEXT = re.compile(
     r"context_length_exceeded|token_limit_exceeded|(?:maximum|max) context length"
-    r"|context (?:window|length|size)|prompt is too long|input is too long|too many (?:input )?tokens"
+    r"|context (?:window|length|size)|(?:prompt|input) is too long|too many (?:input )?tokens"
     r"|exceeds? the (?:available|maximum) (?:context|number of tokens)|token limit reached",
     re.IGNORECASE,
 )
