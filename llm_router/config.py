@@ -85,6 +85,8 @@ class ProviderConfig(_Part):
     """Sent with every request."""
     path: Literal["native", "acompletion"] = "native"
     """OpenRouter only: "native" reads the wire itself, "acompletion" goes all through LiteLLM."""
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    """At most so many calls at once for each of its models; others wait in order."""
     structured: StructuredMode | None = None
     """The best way this provider serves a schema, where it is known."""
     prices: dict[str, PriceConfig] = Field(default_factory=dict)

@@ -6,8 +6,12 @@
 | `llm_router.attempt_finished` | an attempt ended, well or not | the above and `status error status_code upstream_provider response_id input_tokens output_tokens cost latency_ms` |
 | `llm_router.request_finished` | a call ended | `request_id alias operation status error attempts input_tokens output_tokens cost latency_ms` |
 
-`cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` and
-`llm_router.cooldown_*` events report what the ledger and the cooldown do; each has a `reason`.
+| `llm_router.deployment_skipped` | a deployment was passed over, nothing was sent | `request_id alias deployment reason` |
+| `llm_router.cooldown_started` | a deployment (or a provider's key) rests | `deployment reason seconds` |
+| `llm_router.cooldown_ended` | it answered again | `deployment reason` |
+
+`cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` events report what the
+ledger does; each has a `reason`.
 
 Events go out only when the application has configured structlog: unconfigured structlog prints,
 and a library never prints. Content (prompts, answers) is never in an event.
@@ -24,6 +28,9 @@ from llm_router.redaction import redact_data
 PROVIDER_SELECTED = "llm_router.provider_selected"
 ATTEMPT_FINISHED = "llm_router.attempt_finished"
 REQUEST_FINISHED = "llm_router.request_finished"
+DEPLOYMENT_SKIPPED = "llm_router.deployment_skipped"
+COOLDOWN_STARTED = "llm_router.cooldown_started"
+COOLDOWN_ENDED = "llm_router.cooldown_ended"
 
 _log = structlog.get_logger("llm_router")
 

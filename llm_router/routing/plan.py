@@ -1,0 +1,160 @@
+"""What was asked for, turned into who may serve it and within which limits. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llm_router.config import AliasConfig, did_you_mean
+from llm_router.errors import (
+    ConfigurationError,
+    MissingCredentialsError,
+    UnknownAliasError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llm_router.completions.request import Deployment
+    from llm_router.config import ProviderConfig, RouterConfig
+
+_NO_ALIAS = AliasConfig(model="none/none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What bounds a call; seconds."""
+
+    timeout: float
+    deadline: float
+    idle_timeout: float
+    max_attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The deployments of a call in order, and its limits."""
+
+    requested: str
+    alias: str | None
+    row: AliasConfig = field(repr=False)
+    """The alias's row; one without any settings where a model was asked for by name."""
+    deployments: tuple[Deployment, ...]
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """How many calls at once each deployment of a provider takes, where it is limited."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Deployments that cannot be asked, by name, with the reason."""
+
+
+class Planner:
+    """Makes plans from a configuration; the answer for each name is worked out once."""
+
+    def __init__(self, config: RouterConfig) -> None:
+        self._config = config
+        self._plans: dict[tuple[str, str | None], Plan] = {}
+
+    def plan(self, requested: str, provider: str | None = None) -> Plan:
+        """Return who may serve *requested*, an alias or `provider/model`.
+
+        Raises UnknownAliasError, ConfigurationError for an unknown provider, and
+        MissingCredentialsError when the first choice has no key: a set-up that is broken must
+        not live on its fallbacks unnoticed.
+        """
+        known = self._plans.get((requested, provider))
+        if known is None:
+            known = self._make(requested, provider)
+            self._plans[requested, provider] = known
+        return known
+
+    def _make(self, requested: str, provider: str | None) -> Plan:
+        alias = None if "/" in requested else requested
+        if alias is None:
+            deployments, row = (self._by_name(requested, provider),), _NO_ALIAS
+        elif provider is not None:
+            raise ConfigurationError(
+                f"provider={provider!r} goes with a model, and {requested!r} is an alias: "
+                "the configuration says who serves an alias"
+            )
+        else:
+            deployments, row = self._by_alias(requested), self._config.aliases[requested]
+        missing = {d.name: self.missing_credentials(d) for d in deployments}
+        first = missing[deployments[0].name]
+        if first is not None:
+            raise first
+        return Plan(
+            requested=requested,
+            alias=alias,
+            row=row,
+            deployments=tuple(d for d in deployments if missing[d.name] is None),
+            slots={n: r.concurrency for n, r in self._config.providers.items() if r.concurrency},
+            skipped={name: str(error) for name, error in missing.items() if error is not None},
+        )
+
+    def _by_alias(self, alias: str) -> tuple[Deployment, ...]:
+        try:
+            return self._config.deployments(alias)
+        except KeyError:
+            known = self._config.aliases
+            hint = did_you_mean(alias, known) or (f"; known: {', '.join(known)}" if known else "")
+            raise UnknownAliasError(
+                f"no such alias: {alias!r}{hint}",
+                alias=alias,
+                hint="An alias is a key under `aliases:`; a model is asked for as provider/model.",
+            ) from None
+
+    def _by_name(self, model: str, provider: str | None) -> Deployment:
+        rows = self._config.providers
+        if provider is not None and provider not in rows:
+            hint = did_you_mean(provider, rows)
+            raise ConfigurationError(f"no such provider: {provider!r}{hint}", model=model)
+        prefix, _, name = model.partition("/")
+        if not (prefix and name):
+            raise ConfigurationError(f"a model is `provider/model`, not {model!r}", model=model)
+        if prefix not in rows and provider is not None:
+            return self._config.split(f"{provider}/{model}")
+        try:
+            return self._config.split(model)
+        except KeyError:
+            hint = did_you_mean(prefix, rows) or f"; known: {', '.join(rows)}"
+            raise ConfigurationError(
+                f"unknown provider {prefix!r} in {model!r}{hint}",
+                model=model,
+                hint="Name a row of `providers:`, pass provider=…, or set LLM_ROUTER_PROVIDER.",
+            ) from None
+
+    def missing_credentials(self, deployment: Deployment) -> MissingCredentialsError | None:
+        """Return the error that a call of *deployment* would meet for lack of a key."""
+        return missing_credentials(
+            deployment.provider, self._config.providers[deployment.provider], deployment.name
+        )
+
+    def limits(self, plan: Plan, options: Mapping[str, Any]) -> Limits:
+        """Return the call's limits: its own, else the alias's, else the defaults."""
+        defaults, row = self._config.defaults, plan.row
+        names = ("timeout", "deadline", "idle_timeout", "max_attempts")
+        found = {n: _first(options.get(n), getattr(row, n), getattr(defaults, n)) for n in names}
+        for name, value in found.items():
+            if not value > 0:
+                raise ValueError(f"{name} must be greater than 0, not {value!r}")
+        return Limits(**found)
+
+
+def missing_credentials(
+    name: str, row: ProviderConfig, model: str
+) -> MissingCredentialsError | None:
+    """Return the error for a provider row that needs a key and has none."""
+    needs_key = row.api_key is not None or name == "openrouter" or row.litellm == "openrouter"
+    if not needs_key or (row.api_key is not None and row.api_key.get_secret_value()):
+        return None
+    variable = row.api_key_env or f"{name.upper().replace('-', '_')}_API_KEY"
+    return MissingCredentialsError(
+        f"no credentials for provider {name!r}: {variable} is not set",
+        provider=name,
+        model=model,
+        env_var=variable,
+        hint=f"Set {variable}, or try without a key on the sandbox: `llm-router sandbox`.",
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
