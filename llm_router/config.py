@@ -6,7 +6,6 @@ Built in code it is the same object: `RouterConfig(aliases={"fast": AliasConfig(
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import ipaddress
 import json
@@ -17,7 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from llm_router.completions.openrouter_options import openrouter_problems
 from llm_router.completions.request import PARAM_NAMES, Deployment
+from llm_router.completions.request import did_you_mean as did_you_mean  # where others look
 from llm_router.errors import ConfigurationError
 from llm_router.redaction import redact_data
 
@@ -100,12 +101,23 @@ class ProviderConfig(_Part):
         return value.rstrip("/") if value else value
 
 
+def _checked_openrouter(value: dict[str, Any]) -> dict[str, Any]:
+    for problem in openrouter_problems(value):
+        raise ValueError(problem)
+    return value
+
+
 class FallbackConfig(_Part):
     """A fallback with options of its own; a plain string takes the alias's."""
 
     model: str
     params: dict[str, Any] | None = None
     openrouter: dict[str, Any] | None = None
+
+    @field_validator("openrouter")
+    @classmethod
+    def _known_openrouter(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if value is None else _checked_openrouter(value)
 
 
 class CacheConfig(_Part):
@@ -143,6 +155,11 @@ class AliasConfig(_Part):
             if name not in PARAM_NAMES:
                 raise ValueError(f"unknown parameter {name!r}{did_you_mean(name, PARAM_NAMES)}")
         return value
+
+    @field_validator("openrouter")
+    @classmethod
+    def _known_openrouter(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _checked_openrouter(value)
 
     @field_validator("on_error")
     @classmethod
@@ -350,12 +367,6 @@ def _find_loop(config: RouterConfig, name: str, seen: tuple[str, ...]) -> tuple[
             if loop:
                 return loop
     return None
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'fast'?`, or nothing when no known name is near."""
-    near = difflib.get_close_matches(name, [str(item) for item in known], 1, 0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _dotted(path: Iterable[str | int]) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+from llm_router.completions.completion import Completion
+
 Message = Mapping[str, Any]
-Prompt = str | Sequence[Message]
+Prompt = str | Sequence[Message | Completion]
+"""Text, or chat messages of the OpenAI shape, in which an answer is its own message."""
 CachePolicy = Literal["off", "auto", "5m", "1h"]
 StorePolicy = Literal["none", "metadata", "full"]
 
@@ -32,7 +35,7 @@ class Params(TypedDict, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     tools: Sequence[Any] | None
-    tool_choice: str | Mapping[str, Any] | None
+    tool_choice: str | Mapping[str, Any] | Callable[..., Any] | None
     parallel_tool_calls: bool | None
     response_format: Mapping[str, Any] | None
     reasoning: str | int | Mapping[str, Any] | None
@@ -87,9 +90,14 @@ def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) 
     """Raise TypeError for the first name in *given* that is not *allowed*, naming the nearest."""
     for name in given:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, allowed)
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'fast'?`, or nothing when no known name is near."""
+    near = difflib.get_close_matches(name, [str(item) for item in known], 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
