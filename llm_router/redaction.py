@@ -26,8 +26,8 @@ _NAMED = re.compile(
     (?P<value> (?!\[redacted\]) [^\s"'\\,;&)}\]]{3,} )
     """
 )
-# Values that give themselves away by their shape.
-_SHAPED = re.compile(
+# Keys give themselves away by their shape.
+_KEYS = re.compile(
     r"""(?x)
     \b(?:
         sk-[A-Za-z0-9_\-]{8,}             # OpenAI, OpenRouter, Anthropic
@@ -36,12 +36,12 @@ _SHAPED = re.compile(
       | A(?:KIA|SIA)[0-9A-Z]{12,}         # AWS
       | gh[pousr]_[A-Za-z0-9]{20,}
       | eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?  # JWT
-      | (?:user|org|proj|acct)[-_][A-Za-z0-9]{6,}                        # account ids
     )
     | (?<=[Bb]earer\ )[A-Za-z0-9._~+/=\-]{8,}
     | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)     # user:password in a URL
     """
 )
+_ACCOUNTS = re.compile(r"\b(?:user|org|proj|acct)[-_][A-Za-z0-9]{6,}")
 _SECRET_KEYS = re.compile(
     r"(?i)^(?:(?:proxy-)?authorization|x-api-key|api[-_]?key|user_id|creator_user_id|cookie"
     r"|set-cookie|password|(?:access|refresh)_token|client_secret)$"
@@ -54,10 +54,18 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     *secrets* are values known to be secret (the configured keys): they go wherever they stand,
     whatever their shape.
     """
+    return _ACCOUNTS.sub(MASK, redact_keys(text, secrets))
+
+
+def redact_keys(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return *text* without keys and tokens: for labels of the application (`user`, tags, models).
+
+    A label such as `user-4711ab` has the shape of an account id and is meant to be kept.
+    """
     for secret in secrets:
         if secret:
             text = text.replace(secret, MASK)
-    text = _SHAPED.sub(MASK, text)
+    text = _KEYS.sub(MASK, text)
     return _NAMED.sub(lambda found: f"{found['name']}{found['gap']}{MASK}", text)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llm_router.completions.completion import Attempt, Completion
     from llm_router.completions.request import Message, StorePolicy
     from llm_router.errors import LLMRouterError
+    from llm_router.usage import Cost, Usage
 
 RequestStatus = Literal["started", "succeeded", "failed", "cancelled"]
 
@@ -59,6 +60,18 @@ class RequestFinished:
     attempts: Sequence[Attempt] = ()
     error: LLMRouterError | None = None
     completion: Completion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The provider's own record of one answer, looked up after the call by its response id."""
+
+    response_id: str
+    usage: Usage
+    cost: Cost
+    model: str | None = None
+    upstream_provider: str | None = None
+    native_finish_reason: str | None = None
 
 
 class Observer(Protocol):
