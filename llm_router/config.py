@@ -1,32 +1,51 @@
-"""RouterConfig: the frozen configuration a Router runs on, and the checks of it as a whole.
+"""RouterConfig: the frozen configuration a Router runs on.
 
-Where it comes from (YAML with file:line, a dict, the environment) is `config_file`'s business.
+Where it comes from (YAML with file:line, a dict, the environment) is `config_file`'s business;
+what is wrong in it as a whole is found by `config_checks`.
 Built in code it is the same object: `RouterConfig(aliases={"fast": AliasConfig(model="…")})`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
 from llm_router.completions.openrouter_options import openrouter_problems
 from llm_router.completions.request import PARAM_NAMES, Deployment
 from llm_router.completions.request import did_you_mean as did_you_mean  # where others look
 from llm_router.errors import ConfigurationError
-from llm_router.redaction import redact_data
+from llm_router.redaction import MASK, redact_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic would read `true` as 1
+        raise ValueError("must be a number")
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
+Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_no_boolean)]
+Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 StructuredMode = Literal["json_schema", "tool", "json_object", "prompt"]
 ErrorAction = Literal["retry", "next", "stop"]
 ERROR_KINDS = (
@@ -49,9 +68,10 @@ class Defaults(_Part):
     """For the whole call; a stream until its first content."""
     idle_timeout: Seconds = 60.0
     """Between two data events of a stream."""
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
+    max_attempts: Attempts = 4
+    """Requests one call may send: the first, retries, fallbacks and re-asks together."""
     provider: str | None = None
-    """The provider row for models whose prefix names none (`LLM_ROUTER_PROVIDER` sets it too)."""
+    """The provider row for models whose prefix names none; `LLM_ROUTER_PROVIDER` wins over it."""
 
 
 class AppConfig(_Part):
@@ -65,10 +85,10 @@ class AppConfig(_Part):
 class PriceConfig(_Part):
     """USD per million tokens."""
 
-    input: Annotated[Decimal, Field(ge=0)]
-    output: Annotated[Decimal, Field(ge=0)]
-    cache_read: Annotated[Decimal, Field(ge=0)] | None = None
-    cache_write: Annotated[Decimal, Field(ge=0)] | None = None
+    input: Price
+    output: Price
+    cache_read: Price | None = None
+    cache_write: Price | None = None
 
 
 class ProviderConfig(_Part):
@@ -78,15 +98,15 @@ class ProviderConfig(_Part):
     """LiteLLM's name for the provider; the row's own name when absent."""
     api_key: SecretStr | None = None
     """None: no key needed (OpenRouter always needs one). Empty: not set, an error at the call."""
-    api_key_env: str | None = Field(default=None, exclude=True)
+    api_key_env: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
     """The variable the key came from, for error messages. Not a key of the file."""
     base_url: str | None = None
     app: AppConfig = AppConfig()
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Sent with every request."""
     path: Literal["native", "acompletion"] = "native"
     """OpenRouter only: "native" reads the wire itself, "acompletion" goes all through LiteLLM."""
-    concurrency: Annotated[int, Field(ge=1)] | None = None
+    concurrency: Count | None = None
     """At most so many calls at once for each of its models; others wait in order."""
     structured: StructuredMode | None = None
     """The best way this provider serves a schema, where it is known."""
@@ -96,14 +116,20 @@ class ProviderConfig(_Part):
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https")):
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("must be an http:// or https:// URL")
-        return value.rstrip("/") if value else value
+        if url.username or url.password:
+            raise ValueError("carries no user or password: the key goes into api_key")
+        return value.rstrip("/")
 
 
 def _checked_openrouter(value: dict[str, Any]) -> dict[str, Any]:
-    for problem in openrouter_problems(value):
-        raise ValueError(problem)
+    problems = list(openrouter_problems(value))
+    if problems:
+        raise ValueError("; ".join(problems))
     return value
 
 
@@ -136,10 +162,10 @@ class AliasConfig(_Part):
     timeout: Seconds | None = None
     deadline: Seconds | None = None
     idle_timeout: Seconds | None = None
-    max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+    max_attempts: Attempts | None = None
     on_error: dict[str, ErrorAction] = Field(default_factory=dict)
     """What an error does next, by kind: {content_filter: next}."""
-    concurrency: Annotated[int, Field(ge=1)] | None = None
+    concurrency: Count | None = None
     """At most so many calls at once; others wait in order."""
     structured: StructuredMode | None = None
     """A fixed way to ask for a schema; None lets `parse` choose."""
@@ -170,28 +196,62 @@ class AliasConfig(_Part):
         return value
 
 
+class RetentionConfig(_Part):
+    """How many whole UTC days things are kept; None keeps them for ever."""
+
+    payloads_days: Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)] | None = None
+    """Prompts, answers and error texts."""
+    rows_days: Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)] | None = None
+    """Requests and attempts, their payloads with them."""
+
+
 class LedgerConfig(_Part):
     """Where every attempt is recorded."""
 
-    url: str = "sqlite:///llm_router.db"
+    url: str = Field(default="sqlite:///llm_router.db", repr=False)
+    """`sqlite:///file.db` or `postgresql://…`."""
     store: Literal["none", "metadata", "full"] = "metadata"
+    """What is kept of a call: nothing at all; names and figures; the content too."""
     durability: Literal["batched", "strict"] = "batched"
+    """`strict`: a call returns after its rows are committed."""
+    flush_interval: Annotated[Seconds, Field(le=60)] = 0.2
+    """Seconds between two commits when batched: the most that a killed process loses."""
     spool: str | None = None
-    """A file for records while the database is away; beside a SQLite file by default."""
-    retain_payloads_days: Annotated[int, Field(ge=0)] | None = None
-    retain_days: Annotated[int, Field(ge=0)] | None = None
+    """A file for records while the database is away; None: beside a SQLite file, else in the
+    user's state folder."""
+    retention: RetentionConfig = RetentionConfig()
+
+    @field_validator("url")
+    @classmethod
+    def _is_kept(cls, value: str) -> str:
+        scheme, _, rest = value.partition("://")
+        if scheme not in ("sqlite", "postgresql", "postgres", "postgresql+psycopg"):
+            raise ValueError("must be a sqlite:/// or postgresql:// URL")
+        if scheme == "sqlite" and rest in ("", "/", "/:memory:"):
+            raise ValueError("a ledger in memory is lost at exit: name a file, sqlite:///calls.db")
+        return value
 
 
-class RouterConfig(_Part):
-    """Everything a Router needs to know. Raises ConfigurationError when it is built wrongly."""
+class Sections(_Part):
+    """The sections of a configuration; `RouterConfig` is what they become."""
 
     version: Literal[1] = 1
     defaults: Defaults = Defaults()
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
     aliases: dict[str, AliasConfig] = Field(default_factory=dict)
     ledger: LedgerConfig | None = None
-    source: str | None = Field(default=None, exclude=True)
+    """None, `none` in a file: nothing is recorded."""
+    source: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
     """Where it was read from, for messages. Not a key of the file."""
+
+    @field_validator("ledger", mode="before")
+    @classmethod
+    def _none_by_name(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+
+class RouterConfig(Sections):
+    """Everything a Router needs to know. Raises ConfigurationError when it is built wrongly."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -212,6 +272,8 @@ class RouterConfig(_Part):
     def text(self) -> str:
         """The configuration in force as JSON text, keys of the file only, without secrets."""
         data = self.model_dump(mode="json", exclude_defaults=True)
+        for row in data.get("providers", {}).values():
+            row.update({"headers": dict.fromkeys(row["headers"], MASK)} if "headers" in row else {})
         return json.dumps(redact_data(data), indent=1, sort_keys=True, default=str)
 
     @property
@@ -222,17 +284,23 @@ class RouterConfig(_Part):
     def deployments(self, alias: str) -> tuple[Deployment, ...]:
         """Return what serves *alias*, in order, each deployment once; KeyError when unknown."""
         found: dict[str, Deployment] = {}
-        for deployment in self._expand(alias, ()):
+        for deployment in self._expand(alias):
             found.setdefault(deployment.name, deployment)
         return tuple(found.values())
 
-    def _expand(self, alias: str, seen: tuple[str, ...]) -> Iterator[Deployment]:
-        row = self.aliases[alias]
-        for model, params, openrouter in _choices(row):
-            if "/" in model:
-                yield self.split(model, params, openrouter)
-            elif model not in (*seen, alias):
-                yield from self._expand(model, (*seen, alias))
+    def _expand(self, alias: str) -> Iterator[Deployment]:
+        """Walk depth first, each alias once: a second visit could only repeat deployments."""
+        seen = {alias}
+        stack = [choices(self.aliases[alias])]
+        while stack:
+            choice = next(stack[-1], None)
+            if choice is None:
+                stack.pop()
+            elif "/" in choice[0]:
+                yield self.split(*choice)
+            elif choice[0] not in seen:
+                seen.add(choice[0])
+                stack.append(choices(self.aliases[choice[0]]))
 
     def split(
         self,
@@ -251,7 +319,8 @@ class RouterConfig(_Part):
         )
 
 
-def _choices(row: AliasConfig) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+def choices(row: AliasConfig) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield what an alias may be served by, in order: name, params, openrouter."""
     yield row.model, row.params, row.openrouter
     for item in row.fallbacks:
         if isinstance(item, str):
@@ -259,114 +328,6 @@ def _choices(row: AliasConfig) -> Iterator[tuple[str, dict[str, Any], dict[str, 
         else:
             params = row.params if item.params is None else item.params
             yield item.model, params, row.openrouter if item.openrouter is None else item.openrouter
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a configuration, and where: a path of keys."""
-
-    path: tuple[str | int, ...]
-    message: str
-    severity: Literal["error", "warning", "note"] = "error"
-
-
-def check(config: RouterConfig) -> list[Problem]:
-    """Return what is wrong with the configuration as a whole: references, loops, key transport."""
-    problems = list(_check_providers(config))
-    for name, row in config.aliases.items():
-        problems.extend(_check_alias(config, name, row))
-    problems.extend(_check_loops(config))
-    default = config.defaults.provider
-    if default is not None and default not in config.providers:
-        hint = did_you_mean(default, config.providers)
-        problems.append(Problem(("defaults", "provider"), f"no such provider: {default!r}{hint}"))
-    return problems
-
-
-def _check_providers(config: RouterConfig) -> Iterator[Problem]:
-    for name, row in config.providers.items():
-        path = ("providers", name)
-        if "/" in name or not name:
-            yield Problem(path, f"a provider's name has no slash: {name!r}")
-        needs_key = row.api_key is not None or name == "openrouter"
-        if needs_key and not (row.api_key and row.api_key.get_secret_value()):
-            variable = row.api_key_env or f"{name.upper()}_API_KEY"
-            yield Problem(path, f"no credentials: set {variable} to use it", "note")
-        yield from _check_transport(row, path)
-
-
-def _check_transport(row: ProviderConfig, path: tuple[str, ...]) -> Iterator[Problem]:
-    if row.base_url is None or urlsplit(row.base_url).scheme != "http":
-        return
-    if is_loopback(row.base_url):
-        return
-    where = (*path, "base_url")
-    if row.api_key and row.api_key.get_secret_value():
-        message = f"the key would travel in clear over {row.base_url}: use https://"
-        yield Problem(where, message)
-    else:
-        yield Problem(where, f"plain http beyond this machine: {row.base_url}", "note")
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether *url* points at this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _check_alias(config: RouterConfig, name: str, row: AliasConfig) -> Iterator[Problem]:
-    path: tuple[str | int, ...] = ("aliases", name)
-    if "/" in name or not name:
-        yield Problem(path, f"an alias has no slash: {name!r}")
-    yield from _check_model(config, row.model, (*path, "model"))
-    seen = {row.model}
-    for place, item in enumerate(row.fallbacks):
-        model = item if isinstance(item, str) else item.model
-        where = (*path, "fallbacks", place)
-        if model in seen:
-            yield Problem(where, f"{model!r} stands here twice: the primary or an earlier fallback")
-        seen.add(model)
-        yield from _check_model(config, model, where)
-
-
-def _check_model(
-    config: RouterConfig, model: str, path: tuple[str | int, ...]
-) -> Iterator[Problem]:
-    prefix, slash, name = model.partition("/")
-    if not slash:
-        if model not in config.aliases:
-            hint = did_you_mean(model, config.aliases)
-            yield Problem(path, f"no such alias: {model!r}{hint}; a model is `provider/model`")
-    elif not name or not prefix:
-        yield Problem(path, f"a model is `provider/model`, not {model!r}")
-    elif prefix not in config.providers and config.defaults.provider is None:
-        hint = did_you_mean(prefix, config.providers)
-        yield Problem(path, f"unknown provider {prefix!r} in {model!r}{hint}")
-
-
-def _check_loops(config: RouterConfig) -> Iterator[Problem]:
-    reported: set[frozenset[str]] = set()
-    for name in config.aliases:
-        loop = _find_loop(config, name, (name,))
-        if loop and frozenset(loop) not in reported:
-            reported.add(frozenset(loop))
-            yield Problem(("aliases", name), f"aliases refer in a loop: {' -> '.join(loop)}")
-
-
-def _find_loop(config: RouterConfig, name: str, seen: tuple[str, ...]) -> tuple[str, ...] | None:
-    for model, _, _ in _choices(config.aliases[name]):
-        if model == seen[0]:
-            return (*seen, model)
-        if model in config.aliases and model not in seen:
-            loop = _find_loop(config, model, (*seen, model))
-            if loop:
-                return loop
-    return None
 
 
 def _dotted(path: Iterable[str | int]) -> str:
