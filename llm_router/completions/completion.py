@@ -149,7 +149,11 @@ class Completion:
     attempts: tuple[Attempt, ...] = ()
 
     def as_message(self) -> dict[str, Any]:
-        """Return the assistant turn for the next call, in the shape it had on the wire."""
+        """Return the assistant turn for the next call, lossless, in the shape of the wire.
+
+        A tool call that came without arguments goes back with `{}`: OpenRouter requires the key,
+        and upstreams refuse empty text.
+        """
         message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
         if not self.tool_calls and self.refusal is None:
             message["content"] = self.text
@@ -183,7 +187,7 @@ class ParsedCompletion(Completion, Generic[T]):
 
 
 def _tool_call_message(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": call.raw_arguments}
+    function = {"name": call.name, "arguments": call.raw_arguments or "{}"}
     return {"id": call.id, "type": "function", "function": function}
 
 
