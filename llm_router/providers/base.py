@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from llm_router.completions.completion import Completion
+    from llm_router.completions.models import ModelInfo
     from llm_router.completions.request import ProviderRequest, RequestPreview
     from llm_router.completions.stream_events import StreamEvent
 
@@ -54,6 +55,10 @@ class Provider(Protocol):
 
     async def stream(self, request: ProviderRequest) -> ProviderStream:
         """Send one request; return when the response has begun. Raises like `complete`."""
+        ...
+
+    def known(self, model: str) -> ModelInfo | None:
+        """Return what a catalogue in memory says of *model*; None when nothing does. No I/O."""
         ...
 
     def preview(self, request: ProviderRequest) -> RequestPreview:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.completions.completion import Attempt, Completion
 from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
-from llm_router.errors import LLMRouterError, ProviderError
+from llm_router.errors import LLMRouterError, ProviderError, StructuredOutputError
+from llm_router.routing.limits import nothing
 from llm_router.routing.rotation import Rotation
 from llm_router.usage import Cost, Usage
 
@@ -30,6 +31,7 @@ class Call:
         started: RequestStarted,
         plan: Plan,
         limits: Limits,
+        deployments: Sequence[Deployment],
         *,
         clock: Clock,
         cooldowns: Cooldowns,
@@ -43,13 +45,14 @@ class Call:
         self.observers = observers
         self.begun = clock.monotonic()
         self.deadline_at = self.begun + limits.deadline
-        self.rotation = Rotation(cooldowns.ready_first(plan.deployments))
+        self.rotation = Rotation(deployments)
         self.attempts: list[Attempt] = []
         self.errors: list[ProviderError] = []
         self.skipped: dict[str, LLMRouterError] = {}
         self.mode_used: str | None = None
+        self.leave: Callable[[], None] = nothing
         self._sent = 0
-        self._finished = False
+        self.finished = False
         for observer in observers:
             observer.request_started(started)
 
@@ -80,9 +83,10 @@ class Call:
         completion: Completion | None = None,
     ) -> None:
         """Tell the observers that the call ended, once."""
-        if self._finished:
+        if self.finished:
             return
-        self._finished = True
+        self.finished = True
+        self.leave()
         record = RequestFinished(
             request=self.started,
             status=status,
@@ -147,6 +151,11 @@ class RunningAttempt:
             self.call.cooldowns.failed(self.deployment, error)
             error.fill(alias=self.call.plan.alias, request_id=self.call.started.request_id)
 
+    def reject(self, completion: Completion, error: StructuredOutputError) -> None:
+        """End with an answer that is none of the schema: billed, and no fault of the deployment."""
+        if self._end("failed", completion, error):
+            self.call.cooldowns.succeeded(self.deployment)
+
     def cancel(self, partial: Completion | None = None) -> None:
         """End because the caller went away."""
         self._end("cancelled", partial)
@@ -161,7 +170,7 @@ class RunningAttempt:
         self,
         status: AttemptStatus,
         completion: Completion | None,
-        error: ProviderError | None = None,
+        error: LLMRouterError | None = None,
     ) -> bool:
         if self._ended:
             return False
@@ -180,7 +189,7 @@ class RunningAttempt:
         return True
 
     def _attempt(
-        self, status: AttemptStatus, completion: Completion | None, error: ProviderError | None
+        self, status: AttemptStatus, completion: Completion | None, error: LLMRouterError | None
     ) -> Attempt:
         usage, cost = _bill(status, completion, error)
         return Attempt(
@@ -202,18 +211,18 @@ class RunningAttempt:
 
 
 def _bill(
-    status: AttemptStatus, completion: Completion | None, error: ProviderError | None
+    status: AttemptStatus, completion: Completion | None, error: LLMRouterError | None
 ) -> tuple[Usage | None, Cost | None]:
     """Return what an attempt was billed; an answer always has a bill, known or not."""
     if status == "succeeded" and completion is not None:
         return completion.usage, completion.cost
-    if error is not None and (error.usage is not None or error.cost is not None):
+    if isinstance(error, ProviderError) and (error.usage or error.cost):
         return error.usage, error.cost
     if completion is None or completion.usage == Usage():
         return None, None
     return completion.usage, completion.cost
 
 
-def _either(name: str, completion: Completion | None, error: ProviderError | None) -> Any:
+def _either(name: str, completion: Completion | None, error: LLMRouterError | None) -> Any:
     found = getattr(completion, name, None)
     return getattr(error, name, None) if found is None else found

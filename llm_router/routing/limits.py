@@ -60,17 +60,15 @@ class Limits:
             WeakKeyDictionary()
         )
 
-    async def enter(self, name: str, slots: int | None) -> Callable[[], None]:
+    async def enter(self, name: str, slots: int) -> Callable[[], None]:
         """Wait for a slot; return what gives it back. RateLimitError when too many wait already."""
-        if slots is None:
-            return _nothing
         gates = self._gates.setdefault(asyncio.get_running_loop(), {})
         gate = gates.setdefault(name, _Gate(slots))
         await gate.enter(name)
         return gate.leave
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Give back what was never taken."""
 
 

@@ -23,13 +23,13 @@ from llm_router.errors import (
 )
 from llm_router.routing.actions import action_for
 from llm_router.routing.backoff import wait_before_retry
+from llm_router.routing.limits import Limits, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from llm_router.completions.request import Deployment
     from llm_router.routing.call import Call, RunningAttempt
-    from llm_router.routing.limits import Limits
     from llm_router.routing.rotation import Turn
 
 R = TypeVar("R")
@@ -37,11 +37,16 @@ R = TypeVar("R")
 _NOT_SENT = (MissingCredentialsError, UnsupportedFeatureError)
 
 
+def never(_deployment: Deployment, _error: ProviderError) -> bool:
+    """Try no failure again out of turn."""
+    return False
+
+
 async def run(
     call: Call,
     step: Callable[[RunningAttempt], Awaitable[R]],
     limits: Limits,
-    again: Callable[[Deployment, ProviderError], bool] = lambda _deployment, _error: False,
+    again: Callable[[Deployment, ProviderError], bool] = never,
 ) -> tuple[R, RunningAttempt]:
     """Run *step* on one deployment after the other until it returns; give back its result.
 
@@ -94,12 +99,8 @@ async def _next_turn(call: Call) -> Turn:
 async def _begin(call: Call, turn: Turn, limits: Limits) -> RunningAttempt | None:
     """Wait for a free slot within the deadline and begin; None when there is none to be had."""
     deployment = turn.deployment
-    slots = call.plan.slots.get(deployment.provider)
     try:
-        async with asyncio.timeout(call.time_left):
-            leave = await limits.enter(deployment.name, slots)
-    except TimeoutError:
-        raise _deadline_exceeded(call) from None
+        leave = await _slot(call, limits, deployment.name, call.plan.slots.get(deployment.provider))
     except RateLimitError as error:
         skip(call, deployment, error)
         call.rotation.give_up(turn)
@@ -117,6 +118,26 @@ async def _begin(call: Call, turn: Turn, limits: Limits) -> RunningAttempt | Non
             attempt=attempt.number,
         )
     return attempt
+
+
+async def admit(call: Call, limits: Limits) -> None:
+    """Wait for the alias's own limit; its slot is given back when the call finishes.
+
+    Raises RateLimitError when too many wait already, DeadlineExceededError when it takes too long.
+    """
+    slots = call.plan.row.concurrency
+    if slots is not None:
+        call.leave = await _slot(call, limits, f"alias {call.plan.alias}", slots)
+
+
+async def _slot(call: Call, limits: Limits, name: str, slots: int | None) -> Callable[[], None]:
+    if slots is None:
+        return nothing
+    try:
+        async with asyncio.timeout(call.time_left):
+            return await limits.enter(name, slots)
+    except TimeoutError:
+        raise _deadline_exceeded(call) from None
 
 
 async def _timed(

@@ -68,6 +68,7 @@ class Planner:
 
     def _make(self, requested: str, provider: str | None) -> Plan:
         alias = None if "/" in requested else requested
+        deployments: tuple[Deployment, ...]
         if alias is None:
             deployments, row = (self._by_name(requested, provider),), _NO_ALIAS
         elif provider is not None:

@@ -1,0 +1,247 @@
+"""SyncRouter: the same Router for code without an event loop."""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
+
+from anyio.from_thread import start_blocking_portal
+
+from llm_router.completions.stream_events import TextDelta
+from llm_router.router import Router
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+    from typing import Unpack
+
+    from anyio.from_thread import BlockingPortal
+
+    from llm_router.completions.completion import Completion, ParsedCompletion
+    from llm_router.completions.request import CallOptions, Prompt
+    from llm_router.completions.stream_events import StreamEvent
+    from llm_router.config import RouterConfig, StructuredMode
+    from llm_router.routing.cooldown import Health
+    from llm_router.routing.explain import Explanation
+    from llm_router.streams import CompletionStream
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class SyncRouter:
+    """A Router on an event loop of its own, in a thread of its own.
+
+    Every method blocks until its asynchronous twin is done and raises what that one raises. Use
+    it from any thread, also where an event loop runs (a notebook). `close()` stops the thread;
+    the end of the program does too.
+    """
+
+    def __init__(self, config: RouterConfig, **options: Any) -> None:
+        """Take what Router takes."""
+        self._router = Router(config, **options)
+        self._portal: BlockingPortal | None = None
+        self._manager: AbstractContextManager[BlockingPortal] | None = None
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str] | None = None, **options: Any) -> Self:
+        """See `Router.from_yaml`."""
+        return cls._around(Router.from_yaml(path, **options))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **options: Any) -> Self:
+        """See `Router.from_dict`."""
+        return cls._around(Router.from_dict(data, **options))
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """See `Router.from_env`."""
+        return cls._around(Router.from_env(**options))
+
+    @classmethod
+    def _around(cls, router: Router) -> Self:
+        self = cls.__new__(cls)
+        self._router, self._portal, self._manager = router, None, None
+        return self
+
+    def __enter__(self) -> Self:
+        self._call(self._router.open)
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection and stop the thread. Idempotent."""
+        portal, manager = self._portal, self._manager
+        self._portal = self._manager = None
+        if portal is not None and manager is not None:
+            portal.call(self._router.aclose)
+            manager.__exit__(None, None, None)
+
+    def _call(self, function: Callable[..., Awaitable[R]], *args: Any) -> R:
+        if self._portal is None:
+            self._manager = start_blocking_portal(name="llm_router")
+            self._portal = self._manager.__enter__()
+            atexit.register(_close_if_alive, weakref.ref(self))
+        return self._portal.call(function, *args)
+
+    @property
+    def config(self) -> RouterConfig:
+        return self._router.config
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """See `Router.aliases`."""
+        return self._router.aliases
+
+    def complete(
+        self, model: str, messages: Prompt, **options: Unpack[CallOptions]
+    ) -> Completion:
+        """See `Router.complete`."""
+        return self._call(lambda: self._router.complete(model, messages, **options))
+
+    @overload
+    def parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: type[T],
+        mode: StructuredMode | None = None,
+        max_reasks: int = 2,
+        **options: Unpack[CallOptions],
+    ) -> ParsedCompletion[T]: ...
+
+    @overload
+    def parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        max_reasks: int = 2,
+        **options: Unpack[CallOptions],
+    ) -> ParsedCompletion[Any]: ...
+
+    def parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        max_reasks: int = 2,
+        **options: Unpack[CallOptions],
+    ) -> ParsedCompletion[Any]:
+        """See `Router.parse`."""
+        return self._call(
+            lambda: self._router.parse(
+                model, messages, schema=schema, mode=mode, max_reasks=max_reasks, **options
+            )
+        )
+
+    def stream(
+        self, model: str, messages: Prompt, **options: Unpack[CallOptions]
+    ) -> SyncCompletionStream:
+        """See `Router.stream`; use `with` and `for`."""
+        return SyncCompletionStream(self._call, self._router.stream(model, messages, **options))
+
+    def explain(
+        self, model: str, messages: Prompt = "…", **options: Unpack[CallOptions]
+    ) -> Explanation:
+        """See `Router.explain`."""
+        return self._router.explain(model, messages, **options)
+
+    def health(self) -> dict[str, Health]:
+        """See `Router.health`."""
+        return self._router.health()
+
+    def embed(self, model: str, texts: str | Sequence[str]) -> NoReturn:
+        """See `Router.embed`."""
+        self._call(self._router.embed, model, texts)
+
+    def generate_image(self, model: str, prompt: str) -> NoReturn:
+        """See `Router.generate_image`."""
+        self._call(self._router.generate_image, model, prompt)
+
+    def transcribe(self, model: str, audio: bytes) -> NoReturn:
+        """See `Router.transcribe`."""
+        self._call(self._router.transcribe, model, audio)
+
+    def speak(self, model: str, text: str, *, voice: str | None = None) -> NoReturn:
+        """See `Router.speak`."""
+        self._call(lambda: self._router.speak(model, text, voice=voice))
+
+    def search(self, model: str, query: str) -> NoReturn:
+        """See `Router.search`."""
+        self._call(self._router.search, model, query)
+
+    def rerank(self, model: str, query: str, documents: Sequence[str]) -> NoReturn:
+        """See `Router.rerank`."""
+        self._call(self._router.rerank, model, query, documents)
+
+
+class SyncCompletionStream:
+    """CompletionStream for `with` and `for`."""
+
+    def __init__(self, call: Callable[..., Any], stream: CompletionStream) -> None:
+        self._call = call
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        self._call(self._stream.__aenter__)
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        while True:
+            try:
+                yield self._call(self._stream.__anext__)
+            except StopAsyncIteration:
+                return
+
+    @property
+    def text_stream(self) -> Iterator[str]:
+        """The text alone, piece by piece."""
+        return (event.text for event in self if type(event) is TextDelta)
+
+    @property
+    def completion(self) -> Completion:
+        """The whole answer; RuntimeError before the end."""
+        return self._stream.completion
+
+    def snapshot(self) -> Completion:
+        """Return what has come so far."""
+        return self._stream.snapshot()
+
+    def collect(self) -> Completion:
+        """Read to the end and return the whole answer."""
+        completion: Completion = self._call(self._stream.collect)
+        return completion
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._call(self._stream.aclose)
+
+
+def _close_if_alive(router: weakref.ref[SyncRouter]) -> None:
+    alive = router()
+    if alive is not None:
+        alive.close()
