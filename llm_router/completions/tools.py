@@ -49,26 +49,33 @@ def tool_definitions(tools: Sequence[ToolLike]) -> list[dict[str, Any]]:
 
 
 def tool_choice(
-    choice: str | ToolLike, definitions: Sequence[Mapping[str, Any]]
+    choice: str | ToolLike, definitions: Sequence[Mapping[str, Any]] | None = None
 ) -> str | dict[str, Any]:
     """Return *choice* as the wire's `tool_choice`.
 
-    It is "none", "auto" or "required", or names one of *definitions* (`tool_definitions`): by
-    its name, or by the function or model itself. The wire's own shape passes through.
+    It is "none", "auto" or "required", or names a tool: by its name, or by the function or model
+    itself. The wire's own shape passes through. A name that is none of *definitions* (what
+    `tool_definitions` returned; None leaves it unchecked) is a ValueError.
     """
     if isinstance(choice, Mapping):
         return dict(choice)
-    if choice in _CHOICES:
-        return str(choice)
+    if isinstance(choice, str) and choice in _CHOICES:
+        return choice
     name = choice if isinstance(choice, str) else _name_of(_definition(choice))
-    known = [_name_of(definition) for definition in definitions]
-    if name in known:
-        return {"type": "function", "function": {"name": name}}
-    if any(definition.get("type") == name for definition in definitions):
+    if definitions is not None:
+        _check_choice(str(name), definitions)
+    # Only server tools have a colon in their name, and they are chosen by their type.
+    if ":" in str(name):
         return {"type": name}
-    words = [*_CHOICES, *filter(None, known)]
-    hint = did_you_mean(str(name), words)
-    raise ValueError(f"tool_choice {name!r} is none of the tools{hint} (one of {', '.join(words)})")
+    return {"type": "function", "function": {"name": name}}
+
+
+def _check_choice(name: str, definitions: Sequence[Mapping[str, Any]]) -> None:
+    known = [_name_of(definition) or str(definition["type"]) for definition in definitions]
+    if name not in known:
+        words = [*_CHOICES, *known]
+        listed = f"{did_you_mean(name, words)} (one of {', '.join(words)})"
+        raise ValueError(f"tool_choice {name!r} is none of the tools{listed}")
 
 
 def tool_result(call: ToolCall, value: Any) -> dict[str, Any]:
