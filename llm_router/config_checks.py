@@ -99,7 +99,7 @@ def _check_model(
     if not slash:
         if model not in config.aliases:
             hint = did_you_mean(model, config.aliases)
-            yield Problem(path, f"no such alias: {model!r}{hint}; a model is `provider/model`")
+            yield Problem(path, f"no such alias (a model is `provider/model`): {model!r}{hint}")
     elif not name or not prefix:
         yield Problem(path, f"a model is `provider/model`, not {model!r}")
     elif prefix not in config.providers and config.defaults.provider is None:
