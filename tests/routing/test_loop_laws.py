@@ -298,7 +298,7 @@ def test_a_timed_out_deployment_is_never_asked_again_when_attempts_are_left() ->
 
 
 def test_the_deadline_ends_the_call_when_an_attempt_would_outlast_it() -> None:
-    world, error = play([Outcome(100)], timeout=1000, deadline=30)
+    _, error = play([Outcome(100)], timeout=1000, deadline=30)
     assert isinstance(error, DeadlineExceededError) and isinstance(error, TimeoutError)
     assert len(error.attempts or ()) == 1
     assert isinstance(error.__cause__, errors.ProviderTimeoutError)
@@ -378,9 +378,7 @@ def test_the_bills_of_all_attempts_are_summed_when_a_failed_one_was_charged() ->
 
         async def send(_attempt: RunningAttempt) -> Completion:
             if next(outcomes):
-                raise errors.EmptyResponseError(
-                    "blank", usage=Usage(input_tokens=3), cost=bill
-                )
+                raise errors.EmptyResponseError("blank", usage=Usage(input_tokens=3), cost=bill)
             return Completion(usage=Usage(input_tokens=4, output_tokens=1), cost=bill)
 
         call = make_call(World([]), limits())
