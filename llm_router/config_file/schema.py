@@ -51,7 +51,7 @@ def file_schema() -> dict[str, Any]:
 
 def _field_descriptions() -> dict[tuple[str, str], str]:
     """Read the docstrings under the fields; only here, since it would slow every import down."""
-'    parts = ast.parse(inspect.getsource(config)).body
+    parts = ast.parse(inspect.getsource(config)).body
     return {
         (part.name, field.target.id): inspect.cleandoc(text.value.value)
         for part in parts
