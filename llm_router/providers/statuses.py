@@ -36,11 +36,13 @@ _CLASSES: dict[int, type[ProviderError]] = {
 _CONTEXT = re.compile(
     r"context_length_exceeded|token_limit_exceeded|(?:maximum|max) context length"
     r"|context (?:window|length|size)|(?:prompt|input) is too long|too many (?:input )?tokens"
-    r"|exceeds? the (?:available|maximum) (?:context|number of tokens)|token limit reached",
+    r"|exceeds? the (?:available|maximum) (?:context|number of tokens)"
+    r"|maximum prompt length",
     re.IGNORECASE,
 )
 _MODERATION = re.compile(
-    r"moderation|content[_ ](?:policy|filter|management)|flagged|safety system|usage policy",
+    r"moderation|content[_ ](?:policy|filter|management)|flagged|safety system"
+    r"|usage (?:policy|policies|guidelines)|prohibited_content",
     re.IGNORECASE,
 )
 _WORDS: tuple[tuple[frozenset[int], re.Pattern[str], type[ProviderError]], ...] = (
