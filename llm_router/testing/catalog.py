@@ -1,0 +1,270 @@
+"""The sandbox's own small catalogue: models, upstream providers, prices, capabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+Family = Literal["openai", "anthropic", "google", "other"]
+Caching = Literal["none", "automatic", "explicit"]
+
+_SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
+_TOOLS = ("tools", "tool_choice")
+_JSON = ("response_format", "structured_outputs")
+_VARIANTS = ("nitro", "floor", "online", "exacto", "extended", "thinking")
+_CREATED = 1_750_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """An upstream provider: its display name, its routing slug, and whether it stops on demand."""
+
+    name: str
+    slug: str
+    cancels: bool = True
+    """Whether a stream that the client leaves is billed only up to there."""
+
+
+_OPENAI = Upstream(name="OpenAI", slug="openai")
+_AZURE = Upstream(name="Azure", slug="azure")
+_ANTHROPIC = Upstream(name="Anthropic", slug="anthropic")
+_BEDROCK = Upstream(name="Amazon Bedrock", slug="amazon-bedrock", cancels=False)
+_AI_STUDIO = Upstream(name="Google AI Studio", slug="google-ai-studio", cancels=False)
+_VERTEX = Upstream(name="Google", slug="google-vertex", cancels=False)
+_ALIBABA = Upstream(name="Alibaba", slug="alibaba", cancels=False)
+_DEEPINFRA = Upstream(name="DeepInfra", slug="deepinfra")
+_MISTRAL = Upstream(name="Mistral", slug="mistral", cancels=False)
+_MINIMAX = Upstream(name="Minimax", slug="minimax", cancels=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxModel:
+    """One row of the catalogue. Prices are USD per token, as decimal text like on the wire."""
+
+    id: str
+    prompt: str
+    completion: str
+    upstreams: tuple[Upstream, ...]
+    canonical_slug: str = ""
+    """The name that answers carry; the id when blank."""
+    family: Family = "other"
+    context_length: int = 128_000
+    max_completion_tokens: int | None = 16_384
+    supports: tuple[str, ...] = (*_SAMPLING, *_TOOLS, *_JSON)
+    inputs: tuple[str, ...] = ("text",)
+    caching: Caching = "none"
+    cache_minimum: int = 1024
+    """Tokens below which a prefix is not cached."""
+    cache_read: str | None = None
+    cache_write: str | None = None
+    answered_by: str | None = None
+    """For a router model: the id of the model that answers and is billed."""
+    refuses_response_format: bool = False
+    """Whether its upstream answers 400 to any `response_format` of JSON."""
+
+    @property
+    def echoed(self) -> str:
+        return self.canonical_slug or self.id
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the model object of `GET /models`."""
+        prices = {"prompt": self.prompt, "completion": self.completion}
+        optional = {"input_cache_read": self.cache_read, "input_cache_write": self.cache_write}
+        return {
+            "id": self.id,
+            "canonical_slug": self.echoed,
+            "name": self.id.split("/")[-1],
+            "created": _CREATED,
+            "context_length": self.context_length,
+            "architecture": {
+                "modality": f"{'+'.join(self.inputs)}->text",
+                "input_modalities": list(self.inputs),
+                "output_modalities": ["text"],
+                "tokenizer": "Other",
+                "instruct_type": None,
+            },
+            "pricing": prices | {key: price for key, price in optional.items() if price},
+            "top_provider": {
+                "context_length": self.context_length,
+                "max_completion_tokens": self.max_completion_tokens,
+                "is_moderated": False,
+            },
+            "per_request_limits": None,
+            "supported_parameters": list(self.supports),
+            "default_parameters": None,
+        }
+
+
+CATALOG: tuple[SandboxModel, ...] = (
+    SandboxModel(
+        id="openai/gpt-4o-mini",
+        prompt="0.00000015",
+        completion="0.0000006",
+        cache_read="0.000000075",
+        upstreams=(_OPENAI, _AZURE),
+        family="openai",
+        inputs=("text", "image", "file"),
+        caching="automatic",
+    ),
+    SandboxModel(
+        id="openai/gpt-5.5",
+        canonical_slug="openai/gpt-5.5-20260423",
+        prompt="0.00000125",
+        completion="0.00001",
+        cache_read="0.000000125",
+        upstreams=(_OPENAI, _AZURE),
+        family="openai",
+        context_length=400_000,
+        max_completion_tokens=128_000,
+        supports=("max_tokens", "seed", *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
+        inputs=("text", "image", "file"),
+        caching="automatic",
+    ),
+    SandboxModel(
+        id="anthropic/claude-haiku-4.5",
+        canonical_slug="anthropic/claude-4.5-haiku-20251001",
+        prompt="0.000001",
+        completion="0.000005",
+        cache_read="0.0000001",
+        cache_write="0.00000125",
+        upstreams=(_ANTHROPIC, _BEDROCK, _VERTEX),
+        family="anthropic",
+        context_length=200_000,
+        max_completion_tokens=64_000,
+        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
+        inputs=("text", "image", "file"),
+        caching="explicit",
+        cache_minimum=4096,
+    ),
+    SandboxModel(
+        id="anthropic/claude-sonnet-4.5",
+        canonical_slug="anthropic/claude-4.5-sonnet-20250929",
+        prompt="0.000003",
+        completion="0.000015",
+        cache_read="0.0000003",
+        cache_write="0.00000375",
+        upstreams=(_ANTHROPIC, _BEDROCK, _VERTEX),
+        family="anthropic",
+        context_length=1_000_000,
+        max_completion_tokens=64_000,
+        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
+        inputs=("text", "image", "file"),
+        caching="explicit",
+    ),
+    SandboxModel(
+        id="google/gemini-2.5-flash",
+        prompt="0.0000003",
+        completion="0.0000025",
+        cache_read="0.000000075",
+        cache_write="0.0000003833",
+        upstreams=(_AI_STUDIO, _VERTEX),
+        family="google",
+        context_length=1_048_576,
+        max_completion_tokens=65_535,
+        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
+        inputs=("text", "image", "file", "audio", "video"),
+        caching="automatic",
+    ),
+    SandboxModel(
+        id="qwen/qwen-plus",
+        canonical_slug="qwen/qwen-plus-2025-01-25",
+        prompt="0.0000004",
+        completion="0.0000012",
+        cache_read="0.00000004",
+        cache_write="0.0000005",
+        upstreams=(_ALIBABA,),
+        context_length=131_072,
+        supports=(*_SAMPLING, *_TOOLS, "response_format"),
+        caching="explicit",
+    ),
+    SandboxModel(
+        id="qwen/qwen3-8b:free",
+        canonical_slug="qwen/qwen3-8b-04-28",
+        prompt="0",
+        completion="0",
+        upstreams=(_DEEPINFRA,),
+        context_length=40_960,
+        supports=(*_SAMPLING, "reasoning"),
+    ),
+    SandboxModel(
+        id="meta-llama/llama-3.3-70b-instruct",
+        prompt="0.0000001",
+        completion="0.00000032",
+        upstreams=(_DEEPINFRA,),
+        max_completion_tokens=None,
+        supports=(*_SAMPLING, *_TOOLS, "response_format"),
+    ),
+    SandboxModel(
+        id="deepseek/deepseek-r1",
+        prompt="0.0000007",
+        completion="0.0000025",
+        upstreams=(_DEEPINFRA,),
+        context_length=64_000,
+        supports=(*_SAMPLING, "reasoning", "include_reasoning"),
+    ),
+    SandboxModel(
+        id="mistralai/mistral-7b-instruct",
+        prompt="0.000000028",
+        completion="0.000000054",
+        upstreams=(_MISTRAL,),
+        context_length=32_768,
+        supports=(*_SAMPLING, "tools", "response_format", "structured_outputs"),
+        refuses_response_format=True,
+    ),
+    SandboxModel(
+        id="minimax/minimax-01",
+        prompt="0.0000002",
+        completion="0.0000011",
+        upstreams=(_MINIMAX,),
+        context_length=1_000_192,
+        max_completion_tokens=None,
+        supports=_SAMPLING,
+    ),
+    SandboxModel(
+        id="openrouter/auto",
+        prompt="-1",
+        completion="-1",
+        upstreams=(),
+        context_length=2_000_000,
+        max_completion_tokens=None,
+        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning"),
+        answered_by="openai/gpt-4o-mini",
+    ),
+)
+
+
+class Catalog:
+    """Finds the model that answers to an id, with variants and presets taken off."""
+
+    def __init__(self, models: tuple[SandboxModel, ...] = CATALOG) -> None:
+        self.models = models
+        self._by_id = {name: model for model in models for name in (model.echoed, model.id)}
+
+    def find(self, model_id: str) -> SandboxModel | None:
+        """Return the model that would answer *model_id*, or None for an unknown id."""
+        if not model_id or model_id.startswith("@preset/"):
+            return self._answering(self.models[0])
+        name, *suffixes = model_id.split("@preset/")[0].split(":")
+        free = "free" in suffixes
+        if any(suffix != "free" and suffix not in _VARIANTS for suffix in suffixes):
+            return None
+        listed = self._by_id.get(f"{name}:free") if free else None
+        if listed is not None:
+            return listed
+        model = self._by_id.get(name)
+        if model is None:
+            return None
+        return _without_price(model) if free else self._answering(model)
+
+    def _answering(self, model: SandboxModel) -> SandboxModel:
+        return self._by_id[model.answered_by] if model.answered_by else model
+
+
+def _without_price(model: SandboxModel) -> SandboxModel:
+    return replace(model, prompt="0", completion="0", cache_read=None, cache_write=None)
+
+
+def price(text: str | None) -> Decimal:
+    """Return a price as Decimal; a router's "-1" and an absent price cost nothing."""
+    return max(Decimal(text or "0"), Decimal(0))

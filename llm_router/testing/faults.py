@@ -1,0 +1,335 @@
+"""The faults the sandbox can play, by name.
+
+| fault | what the client meets | bill |
+|---|---|---|
+| `bad_request` `context_length` `response_format_refused` | 400 | none |
+| `unauthorized` | 401 | none |
+| `insufficient_credits` `max_tokens_unaffordable` | 402 | none |
+| `moderation` `guardrail` `key_limit` `forbidden_upstream` | 403 | none |
+| `no_endpoints` `no_tool_endpoints` `no_tool_choice_endpoints` `no_parameter_endpoints` `no_providers` `data_policy` | 404 | none |
+| `http_408` `http_413` `http_422` | that status | none |
+| `rate_limit` | 429 of the platform: `X-RateLimit-*`, reset in epoch milliseconds | none |
+| `upstream_rate_limit` | 429 of the upstream, without those headers | none |
+| `http_500` `http_502` `http_503` `http_504` `http_529` | that status | none |
+| `http_524` | 524 with an HTML page | none |
+| `error_in_200` | an `error` object under status 200 | none |
+| `choice_error` | `choices[0].error` 502 beside part of the answer | 0 |
+| `finish_error` | finish reason `error` without an error object | 0 |
+| `blank` | content "", 0 output tokens, finish reason null | 0 |
+| `empty_choices` | `choices: []` | 0 |
+| `garbage` `html_200` `truncated_json` `empty_body` | a 200 that cannot be read | whole |
+| `cut_stream` | the connection closes after some events | whole |
+| `ended_stream` | the body ends in order, without finish reason and `[DONE]` | whole |
+| `stalled_stream` | nothing more comes after some events, the connection stays | as cancelled |
+| `garbled_stream` | one event in the middle is not JSON and not UTF-8 | whole |
+| `stream_error` | the documented chunk: `error` and finish reason `error` | 0 |
+| `stream_error_first` | the same error, bare, before any content | none |
+| `stream_error_bare` | `data: {"error": …}` alone, no `[DONE]` | none |
+| `stream_error_stop` | error beside finish reason `stop`, then usage, no `[DONE]` | whole |
+| `stream_error_usage` | error 400 in the chunk that has the usage, then `[DONE]` | whole |
+| `stream_error_no_choices` | error with `choices: []` | 0 |
+| `stream_error_string_code` | `error.code` is the text "server_error" | 0 |
+| `dropped` | the connection closes before a byte of the answer | none |
+| `slow_headers` | the answer comes `seconds` (30) late, headers too | whole |
+| `slow_body` | status 200 at once, whitespace for `seconds` (30), then the answer | whole |
+
+"0" is a bill of zero that `/generation` finds (OpenRouter charges nothing for an answer without
+tokens or with an error finish); "whole" is the bill of the answer that was lost on its way.
+
+A fault of streams that meets a call without stream plays its nearest kin: cut, truncated, stalled or
+garbage JSON, `error_in_200`. The faults of the body come to streams, too.
+"""  # noqa: E501 - a table row is one line
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llm_router.testing.catalog import SandboxModel
+    from llm_router.testing.replies import ChatRequest
+
+ACCOUNT_ID = "user_2sandboxAccountOfNobody00"
+"""The account id in error bodies: what a client must keep out of its messages and logs."""
+
+_MORE = "To learn more about provider routing, visit: https://openrouter.ai/docs/provider-routing"
+HTML_524 = (
+    "<!DOCTYPE html><html><head><title>openrouter.ai | 524: A timeout occurred</title></head>"
+    "<body><h1>Error 524</h1></body></html>"
+)
+
+
+class Fault(StrEnum):
+    """The names of the faults; plain strings do as well."""
+
+    BAD_REQUEST = "bad_request"
+    CONTEXT_LENGTH = "context_length"
+    RESPONSE_FORMAT_REFUSED = "response_format_refused"
+    UNAUTHORIZED = "unauthorized"
+    INSUFFICIENT_CREDITS = "insufficient_credits"
+    MAX_TOKENS_UNAFFORDABLE = "max_tokens_unaffordable"
+    MODERATION = "moderation"
+    GUARDRAIL = "guardrail"
+    KEY_LIMIT = "key_limit"
+    FORBIDDEN_UPSTREAM = "forbidden_upstream"
+    NO_ENDPOINTS = "no_endpoints"
+    NO_TOOL_ENDPOINTS = "no_tool_endpoints"
+    NO_TOOL_CHOICE_ENDPOINTS = "no_tool_choice_endpoints"
+    NO_PARAMETER_ENDPOINTS = "no_parameter_endpoints"
+    NO_PROVIDERS = "no_providers"
+    DATA_POLICY = "data_policy"
+    HTTP_408 = "http_408"
+    HTTP_413 = "http_413"
+    HTTP_422 = "http_422"
+    RATE_LIMIT = "rate_limit"
+    UPSTREAM_RATE_LIMIT = "upstream_rate_limit"
+    HTTP_500 = "http_500"
+    HTTP_502 = "http_502"
+    HTTP_503 = "http_503"
+    HTTP_504 = "http_504"
+    HTTP_524 = "http_524"
+    HTTP_529 = "http_529"
+    ERROR_IN_200 = "error_in_200"
+    CHOICE_ERROR = "choice_error"
+    FINISH_ERROR = "finish_error"
+    BLANK = "blank"
+    EMPTY_CHOICES = "empty_choices"
+    GARBAGE = "garbage"
+    HTML_200 = "html_200"
+    TRUNCATED_JSON = "truncated_json"
+    EMPTY_BODY = "empty_body"
+    CUT_STREAM = "cut_stream"
+    ENDED_STREAM = "ended_stream"
+    STALLED_STREAM = "stalled_stream"
+    GARBLED_STREAM = "garbled_stream"
+    STREAM_ERROR = "stream_error"
+    STREAM_ERROR_FIRST = "stream_error_first"
+    STREAM_ERROR_BARE = "stream_error_bare"
+    STREAM_ERROR_STOP = "stream_error_stop"
+    STREAM_ERROR_USAGE = "stream_error_usage"
+    STREAM_ERROR_NO_CHOICES = "stream_error_no_choices"
+    STREAM_ERROR_STRING_CODE = "stream_error_string_code"
+    DROPPED = "dropped"
+    SLOW_HEADERS = "slow_headers"
+    SLOW_BODY = "slow_body"
+
+
+class _Http(NamedTuple):
+    status: int
+    message: str
+    metadata: dict[str, Any] | None = None
+
+
+_UPSTREAM = "Provider returned error"
+_FORMAT_RAW = '{"error":{"message":"response_format is not supported by this model","code":400}}'
+
+_HTTP: dict[Fault, _Http] = {
+    Fault.BAD_REQUEST: _Http(
+        400,
+        _UPSTREAM,
+        {
+            "provider_name": "{provider}",
+            "raw": '{"error":{"message":"Unsupported parameter.","type":"invalid_request_error"}}',
+        },
+    ),
+    Fault.CONTEXT_LENGTH: _Http(
+        400,
+        "This endpoint's maximum context length is {context} tokens. However, you requested about "
+        "{requested} tokens ({requested} of text input). Please reduce the length of either one, "
+        "or use the context-compression plugin to compress your prompt automatically.",
+        {"provider_name": None},
+    ),
+    Fault.RESPONSE_FORMAT_REFUSED: _Http(
+        400, _UPSTREAM, {"provider_name": "{provider}", "raw": _FORMAT_RAW}
+    ),
+    Fault.UNAUTHORIZED: _Http(401, "User not found."),
+    Fault.INSUFFICIENT_CREDITS: _Http(
+        402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits"
+    ),
+    Fault.MAX_TOKENS_UNAFFORDABLE: _Http(
+        402,
+        "This request requires more credits, or fewer max_tokens. You requested up to {max_tokens} "
+        "tokens, but can only afford 30. To increase, visit "
+        "https://openrouter.ai/settings/credits and upgrade to a paid account",
+        {"provider_name": None},
+    ),
+    Fault.MODERATION: _Http(
+        403,
+        '{model} requires moderation on {provider}. Your input was flagged for "violence". '
+        "No credits were charged.",
+        {
+            "reasons": ["violence"],
+            "flagged_input": "{prompt}",
+            "provider_name": "{provider}",
+            "model_slug": "{model}",
+        },
+    ),
+    Fault.GUARDRAIL: _Http(403, "Request blocked by a guardrail.", {"patterns": ["secret"]}),
+    Fault.KEY_LIMIT: _Http(
+        403,
+        "Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys",
+    ),
+    Fault.FORBIDDEN_UPSTREAM: _Http(
+        403,
+        _UPSTREAM,
+        {"provider_name": "{provider}", "raw": '{"error":"Content violates usage guidelines."}'},
+    ),
+    Fault.NO_ENDPOINTS: _Http(404, "No endpoints found for {model}."),
+    Fault.NO_TOOL_ENDPOINTS: _Http(404, f"No endpoints found that support tool use. {_MORE}"),
+    Fault.NO_TOOL_CHOICE_ENDPOINTS: _Http(
+        404, f"No endpoints found that support the provided 'tool_choice' value. {_MORE}"
+    ),
+    Fault.NO_PARAMETER_ENDPOINTS: _Http(
+        404, f"No endpoints found that can handle the requested parameters. {_MORE}"
+    ),
+    Fault.NO_PROVIDERS: _Http(
+        404,
+        "No allowed providers are available for the selected model.",
+        {"available_providers": "{available}", "requested_providers": "{wanted}"},
+    ),
+    Fault.DATA_POLICY: _Http(
+        404,
+        "No endpoints found matching your data policy (Free model publication). "
+        "Configure: https://openrouter.ai/settings/privacy",
+    ),
+    Fault.HTTP_408: _Http(408, "Request timed out"),
+    Fault.HTTP_413: _Http(413, "Request Entity Too Large"),
+    Fault.HTTP_422: _Http(422, "Unprocessable request: messages.0.content is not valid"),
+    Fault.RATE_LIMIT: _Http(429, "Rate limit exceeded: free-models-per-min. "),
+    Fault.UPSTREAM_RATE_LIMIT: _Http(
+        429,
+        _UPSTREAM,
+        {
+            "raw": "{model} is temporarily rate-limited upstream. Please retry shortly, or add your "
+            "own key to accumulate your rate limits: https://openrouter.ai/settings/integrations",
+            "provider_name": "{provider}",
+        },
+    ),
+    Fault.HTTP_500: _Http(500, "Internal Server Error"),
+    Fault.HTTP_502: _Http(
+        502, _UPSTREAM, {"provider_name": "{provider}", "raw": "upstream connect error"}
+    ),
+    Fault.HTTP_503: _Http(
+        503,
+        _UPSTREAM,
+        {
+            "provider_name": "{provider}",
+            "raw": {"error": {"type": "Service Unavailable", "code": "no_available_workers"}},
+        },
+    ),
+    Fault.HTTP_504: _Http(504, "The provider timed out", {"error_type": "timeout"}),
+    Fault.HTTP_524: _Http(524, "A timeout occurred"),
+    Fault.HTTP_529: _Http(529, "Provider is overloaded", {"provider_name": "{provider}"}),
+    Fault.ERROR_IN_200: _Http(
+        502,
+        _UPSTREAM,
+        {"provider_name": "{provider}", "raw": '{"errors":[{"message":"Internal server error"}]}'},
+    ),
+    Fault.STREAM_ERROR_USAGE: _Http(400, "Token limit reached"),
+}
+_MIDSTREAM = _Http(502, "Upstream error from {provider}: the engine encountered an issue.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultPlan:
+    """A fault and how it is played."""
+
+    fault: Fault
+    retry_after: float | None = None
+    """Seconds; sent as `Retry-After`, and as `X-RateLimit-Reset` of a `rate_limit`."""
+    message: str | None = None
+    """In place of the usual sentence."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Laid over the usual `error.metadata`, for instance `{"error_type": "server"}`."""
+    after: int = 2
+    """Events with content before a fault in the middle of a stream."""
+    seconds: float | None = None
+    """How long `slow_headers` and `slow_body` (30) or `stalled_stream` (for ever) last."""
+
+    @property
+    def is_http(self) -> bool:
+        """Whether the fault is a status of its own (which a `models` list falls back from)."""
+        return self.fault in _HTTP and self.fault not in (
+            Fault.ERROR_IN_200,
+            Fault.STREAM_ERROR_USAGE,
+        )
+
+    @property
+    def status(self) -> int:
+        return _HTTP[self.fault].status if self.is_http else 200
+
+    def error(self, request: ChatRequest, model: SandboxModel | None) -> dict[str, Any]:
+        """Return the `error` object of this fault."""
+        known = _HTTP.get(self.fault, _MIDSTREAM)
+        words = _words(request, model)
+        metadata = {**_filled(known.metadata or {}, words), **self.metadata}
+        if self.fault is Fault.RATE_LIMIT:
+            metadata = {"headers": self._limits(), "provider_name": None, **metadata}
+        error = {"message": self.message or _filled(known.message, words), "code": known.status}
+        if self.fault is Fault.STREAM_ERROR_STRING_CODE:
+            error["code"] = "server_error"
+        return {**error, "metadata": metadata} if metadata else error
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers beside the error."""
+        headers = self._limits() if self.fault is Fault.RATE_LIMIT else {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = f"{self.retry_after:g}"
+        return headers
+
+    def _limits(self) -> dict[str, str]:
+        wait = 60.0 if self.retry_after is None else self.retry_after
+        reset = str(int((time.time() + wait) * 1000))
+        return {
+            "X-RateLimit-Limit": "20",
+            "X-RateLimit-Remaining": "0",
+            "X-RateLimit-Reset": reset,
+        }
+
+
+def fault_named(name: str) -> Fault:
+    """Return the fault called *name*; raises `ValueError` with the names there are."""
+    try:
+        return Fault(name)
+    except ValueError:
+        raise ValueError(f"no fault {name!r}; there are: {', '.join(Fault)}") from None
+
+
+def error_body(error: Mapping[str, Any], *, named: bool = True) -> dict[str, Any]:
+    """Return the envelope of an error, with the account id where the wire has it."""
+    return {"error": dict(error), "user_id": ACCOUNT_ID} if named else {"error": dict(error)}
+
+
+def _words(request: ChatRequest, model: SandboxModel | None) -> dict[str, Any]:
+    from llm_router.testing.billing import count_prompt
+
+    upstreams = model.upstreams if model else ()
+    wanted = request.body.get("provider") or {}
+    return {
+        "{model}": request.model,
+        "{provider}": upstreams[0].name if upstreams else "OpenAI",
+        "{context}": str(model.context_length if model else 0),
+        "{requested}": str(count_prompt(request.body)),
+        "{max_tokens}": str(request.body.get("max_tokens") or 65536),
+        "{prompt}": request.prompt[:100],
+        "{available}": [upstream.slug for upstream in upstreams],
+        "{wanted}": list(wanted.get("only") or wanted.get("order") or ()),
+    }
+
+
+def _filled(value: Any, words: Mapping[str, Any]) -> Any:
+    """Return *value* with the {words} in it replaced."""
+    if isinstance(value, dict):
+        return {key: _filled(part, words) for key, part in value.items()}
+    if not isinstance(value, str) or "{" not in value:
+        return value
+    if value in words:
+        return words[value]
+    for word, text in words.items():
+        if isinstance(text, str):
+            value = value.replace(word, text)
+    return value
