@@ -1,0 +1,223 @@
+"""One HTTP session per event loop: how requests leave this process and bodies come in.
+
+aiohttp, with everything switched off that would act behind the caller's back: redirects, cookies,
+~/.netrc, its own timeouts (the attempt loop cancels), its pool limit. Nothing here retries.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from llm_router.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    InvalidResponseError,
+    ProviderConnectionError,
+    ProviderError,
+)
+from llm_router.providers.per_loop import PerLoop
+
+if TYPE_CHECKING:
+    import ssl
+
+    import aiohttp
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+# aiohttp warns about larger bodies given as bytes, and sends file-like ones piece by piece.
+_PIECEMEAL_BYTES = 2**20
+_PROXY_HINT = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
+
+
+class HttpClient:
+    """Sends requests to one address. `prepare()` first: it blocks, so call it in a thread."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._proxy: dict[str, Any] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._sessions: PerLoop[aiohttp.ClientSession] | None = None
+
+    def prepare(self) -> None:
+        """Import aiohttp, load the certificates (SSL_CERT_FILE) and read the proxy variables.
+
+        Done here once: aiohttp's own `trust_env` would look them up for every request, through
+        two hops over the loop's default thread pool, and read ~/.netrc as well.
+        """
+        import ssl
+
+        import aiohttp
+
+        self._proxy = _proxy_of(self._base_url)
+        self._tls = ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._sessions = PerLoop(self._new_session, aiohttp.ClientSession.close)
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        )
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> aiohttp.ClientResponse:
+        """Send one request; return when the status and headers are there. The caller closes it.
+
+        Raises ProviderConnectionError, and InvalidResponseError for a redirect or for what is
+        not HTTP.
+        """
+        import aiohttp
+
+        assert self._sessions is not None, "prepare() comes first"
+        session = await self._sessions.get()
+        large = body is not None and len(body) > _PIECEMEAL_BYTES
+        try:
+            response = await session.request(
+                method,
+                url,
+                headers=headers,
+                data=io.BytesIO(body) if large and body else body,
+                allow_redirects=False,
+                **self._proxy,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise connection_error(error, url) from error
+        except ValueError as error:  # a URL or header that cannot be put on the wire
+            raise ConfigurationError(f"No request can be built for {url}: {error}") from error
+        if 300 <= response.status < 400:
+            response.close()
+            raise _redirect_error(response)
+        return response
+
+    async def read(self, response: aiohttp.ClientResponse) -> bytes:
+        """Return the whole body, at most 64 MiB; the connection is free or closed afterwards."""
+        import aiohttp
+
+        whole = False
+        try:
+            pieces, size = [], 0
+            while piece := await response.content.readany():
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_BODY_BYTES:
+                    raise InvalidResponseError(
+                        f"The body is larger than {MAX_BODY_BYTES >> 20} MiB.",
+                        status_code=response.status,
+                    )
+            whole = True
+            return b"".join(pieces)
+        except (aiohttp.ClientError, OSError) as error:
+            raise connection_error(error, str(response.url)) from error
+        finally:
+            # Released at its end by aiohttp; in any other case nothing may be left to arrive.
+            if not whole:
+                response.close()
+
+    async def aclose(self) -> None:
+        """Close the sessions. Idempotent; a later request opens a new one."""
+        if self._sessions is not None:
+            await self._sessions.aclose()
+
+
+def _proxy_of(url: str) -> dict[str, Any]:
+    """Return the request arguments for the proxy that the environment names for *url*."""
+    import aiohttp
+    from yarl import URL
+
+    parts = urlsplit(url)
+    proxies = getproxies()
+    address = proxies.get(parts.scheme) or proxies.get("all")
+    if not address or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return {}
+    proxy = URL(address if "://" in address else f"http://{address}")
+    if proxy.scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"The proxy variable for {parts.scheme} names a {proxy.scheme}:// proxy; "
+            "only http:// and https:// proxies are served."
+        )
+    if proxy.user is None:
+        return {"proxy": proxy}
+    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "")
+    return {"proxy": proxy.with_user(None), "proxy_auth": auth}
+
+
+def connection_error(error: Exception, url: str) -> ProviderError:
+    """Return our error for one of aiohttp's or the socket's, with what to do about it."""
+    import aiohttp
+
+    parts = urlsplit(url)
+    host = f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
+    kinds = (
+        (aiohttp.ClientProxyConnectionError, "The proxy for {host} did not answer", _PROXY_HINT),
+        (aiohttp.ClientHttpProxyError, "The proxy refused to connect to {host}", _PROXY_HINT),
+        (aiohttp.ClientConnectorCertificateError, "The certificate of {host} was not accepted",
+         "Behind an inspecting proxy, point SSL_CERT_FILE at its certificate."),
+        (aiohttp.ClientSSLError, "No TLS connection to {host}",
+         "Check that base_url has the right scheme and port."),
+        (aiohttp.ClientConnectorDNSError, "The name {host} was not found",
+         "Check base_url and the network."),
+        (aiohttp.ClientConnectorError, "No connection to {host}",
+         "Check base_url, the network, and that the server runs."),
+        (aiohttp.ClientPayloadError, "The connection to {host} broke in the middle of the body",
+         "The answer is lost and may still be billed."),
+        (aiohttp.ClientResponseError, "What {host} sent is not HTTP", "Check base_url."),
+        (Exception, "The connection to {host} broke before the answer was whole", None),
+    )  # fmt: skip
+    sentence, hint = next((text, hint) for kind, text, hint in kinds if isinstance(error, kind))
+    made = InvalidResponseError if sentence.endswith("not HTTP") else ProviderConnectionError
+    return made(f"{sentence.format(host=host)} ({_reason(error)})", hint=hint)
+
+
+def _reason(error: Exception) -> str:
+    """Return the shortest true words: the system's own where there are some."""
+    strerror = getattr(error, "strerror", None) or getattr(
+        getattr(error, "os_error", None), "strerror", None
+    )
+    certificate = getattr(error, "certificate_error", None)
+    return str(certificate or strerror or error or type(error).__name__)
+
+
+def _redirect_error(response: aiohttp.ClientResponse) -> ProviderError:
+    target = response.headers.get("Location", "nowhere")
+    return InvalidResponseError(
+        f"{response.url.host} answered {response.status} and points to {target}",
+        status_code=response.status,
+        hint="Redirects are not followed, for the key would go with them: set base_url to the "
+        "final address.",
+    )
+
+
+def encode_json(body: Mapping[str, Any]) -> bytes:
+    """Return *body* as JSON in UTF-8; InvalidRequestError when a value has no JSON form."""
+    try:
+        text = json.dumps(
+            body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+        )
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            "A text of the request holds half a character (a lone surrogate): it has no UTF-8 form",
+            hint="Clean it with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
+        ) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"The request is not JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Serve the values json does not know: read-only mappings and exact decimals."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Decimal):
+        # A JSON number where it says exactly the same, else text (OpenRouter takes both).
+        number = float(value)
+        return number if Decimal(repr(number)) == value else format(value, "f")
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
