@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from llm_router.testing.billing import Bill, Tokens
 from llm_router.testing.catalog import CATALOG, SandboxModel, Upstream
-from llm_router.testing.faults import Fault, FaultPlan
+from llm_router.testing.faults import FAULTS, Fault, FaultPlan
 from llm_router.testing.replies import ChatRequest, Reply
 from llm_router.testing.sandbox import Sandbox
 
 __all__ = [
     "CATALOG",
+    "FAULTS",
     "Bill",
     "ChatRequest",
     "Fault",

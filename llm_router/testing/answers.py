@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import secrets
 import time
@@ -20,16 +22,18 @@ from llm_router.testing.billing import (
     tokens_of,
     usage_of,
 )
-from llm_router.testing.catalog import SandboxModel, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from llm_router.testing.catalog import SandboxModel, Upstream
     from llm_router.testing.replies import ChatRequest, Reply
 
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 DONE = b"data: [DONE]\n\n"
 _TOOL_PIECE = 12
+_HOLE = "\ue000text"
+Finish = tuple[str | None, str | None]
 
 
 class Event(NamedTuple):
@@ -108,36 +112,37 @@ class Answer:
         }
         body = {**self._head("chat.completion"), "system_fingerprint": None, "choices": [choice]}
         body["usage"] = self.usage
-        return self._without_omitted(body | self.reply.fields)
+        return self._without_omitted({**body, **self.reply.fields})
 
     def json(self) -> bytes:
         return dumps(self.body()).encode(errors="surrogatepass")
 
-    def chunk(self, delta: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-        """Return a chunk; *fields* other than `finish_reason` and such go to its top level."""
+    def chunk(
+        self, delta: Mapping[str, Any] | None = None, finish: Finish = (None, None), **fields: Any
+    ) -> dict[str, Any]:
+        """Return a chunk; *finish* are the two finish reasons, *fields* go to its top level."""
         choice = {
             "index": 0,
             "delta": {"role": "assistant", "content": "", **(delta or {})},
-            "finish_reason": fields.pop("finish_reason", None),
-            "native_finish_reason": fields.pop("native_finish_reason", None),
+            "finish_reason": finish[0],
+            "native_finish_reason": finish[1],
         }
         head = {**self._head("chat.completion.chunk"), "choices": [choice]}
-        return self._without_omitted(head | dict(self.reply.fields) | fields)
+        return self._without_omitted({**head, **self.reply.fields, **fields})
 
-    def sse(self, delta: Mapping[str, Any] | None = None, **fields: Any) -> bytes:
-        return data_line(self.chunk(delta, **fields))
+    def sse(
+        self, delta: Mapping[str, Any] | None = None, finish: Finish = (None, None), **fields: Any
+    ) -> bytes:
+        return data_line(self.chunk(delta, finish, **fields))
 
     def usage_event(self) -> list[Event]:
         """Return the last chunk, with usage, in the form that the reply asks for."""
         form = self.reply.usage_chunk
         if form == "absent":
             return []
-        fields: dict[str, Any] = {"usage": self.usage}
-        if form == "repeated":
-            fields |= self._finish()
-        if form == "empty":
-            fields["choices"] = []
-        return [Event(self.sse(**fields))]
+        finish = self._finish if form == "repeated" else (None, None)
+        fields: dict[str, Any] = {"choices": []} if form == "empty" else {}
+        return [Event(self.sse(None, finish, usage=self.usage, **fields))]
 
     def content_events(self) -> list[Event]:
         """Return the chunks up to the finish reason, which is in the last of them."""
@@ -146,7 +151,7 @@ class Answer:
         if extra:
             events.append(Event(self.sse(extra)))
         if self.finish_reason is not None or not events:
-            events.append(Event(self.sse(**self._finish())))
+            events.append(Event(self.sse(None, self._finish)))
         between = [Event(COMMENT)] * (self.reply.comments - 1)
         for index, comment in enumerate(between):
             events.insert(2 * index + 1, comment)
@@ -155,11 +160,9 @@ class Answer:
     def opening_comments(self) -> list[Event]:
         return [Event(COMMENT)] if self.reply.comments > 0 else []
 
-    def _finish(self) -> dict[str, Any]:
-        return {
-            "finish_reason": self.finish_reason,
-            "native_finish_reason": self.native_finish_reason,
-        }
+    @property
+    def _finish(self) -> Finish:
+        return self.finish_reason, self.native_finish_reason
 
     def _reasoning_events(self) -> Iterator[Event]:
         text = self.message.get("reasoning") or ""
@@ -186,13 +189,16 @@ class Answer:
         if self.message.get("refusal"):
             for piece in _words(self.message["refusal"]):
                 yield Event(self.sse({"content": None, "refusal": piece}), len(piece))
-        extra = {"logprobs": self.reply.logprobs} if self.reply.logprobs else {}
-        for piece in self._pieces(self.message.get("content") or ""):
-            chunk = self.chunk({"content": piece})
-            if extra:
-                chunk["choices"][0] |= extra
-                extra = {}
-            yield Event(data_line(chunk), len(piece))
+        # The chunks of a text differ in their text alone: one is written, the others are filled in.
+        head, tail = self.sse({"content": _HOLE}).decode().split(f'"{_HOLE}"')
+        for index, piece in enumerate(self._pieces(self.message.get("content") or "")):
+            if index == 0 and self.reply.logprobs:
+                chunk = self.chunk({"content": piece})
+                chunk["choices"][0]["logprobs"] = self.reply.logprobs
+                yield Event(data_line(chunk), len(piece))
+                continue
+            text = json.dumps(piece, ensure_ascii=False)
+            yield Event(f"{head}{text}{tail}".encode(errors="surrogatepass"), len(piece))
 
     def _pieces(self, text: str) -> list[str]:
         chunks = self.reply.chunks
@@ -203,7 +209,7 @@ class Answer:
         words = _words(text) if len(_words(text)) >= chunks else list(text)
         size, longer = divmod(len(words), max(chunks, 1))
         ends = [i * size + min(i, longer) for i in range(max(chunks, 1) + 1)]
-        return ["".join(words[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+        return ["".join(words[a:b]) for a, b in itertools.pairwise(ends)]
 
     def _tool_events(self) -> Iterator[Event]:
         for call in self.message.get("tool_calls") or ():

@@ -44,8 +44,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,59 +62,22 @@ HTML_524 = (
 )
 
 
-class Fault(StrEnum):
-    """The names of the faults; plain strings do as well."""
-
-    BAD_REQUEST = "bad_request"
-    CONTEXT_LENGTH = "context_length"
-    RESPONSE_FORMAT_REFUSED = "response_format_refused"
-    UNAUTHORIZED = "unauthorized"
-    INSUFFICIENT_CREDITS = "insufficient_credits"
-    MAX_TOKENS_UNAFFORDABLE = "max_tokens_unaffordable"
-    MODERATION = "moderation"
-    GUARDRAIL = "guardrail"
-    KEY_LIMIT = "key_limit"
-    FORBIDDEN_UPSTREAM = "forbidden_upstream"
-    NO_ENDPOINTS = "no_endpoints"
-    NO_TOOL_ENDPOINTS = "no_tool_endpoints"
-    NO_TOOL_CHOICE_ENDPOINTS = "no_tool_choice_endpoints"
-    NO_PARAMETER_ENDPOINTS = "no_parameter_endpoints"
-    NO_PROVIDERS = "no_providers"
-    DATA_POLICY = "data_policy"
-    HTTP_408 = "http_408"
-    HTTP_413 = "http_413"
-    HTTP_422 = "http_422"
-    RATE_LIMIT = "rate_limit"
-    UPSTREAM_RATE_LIMIT = "upstream_rate_limit"
-    HTTP_500 = "http_500"
-    HTTP_502 = "http_502"
-    HTTP_503 = "http_503"
-    HTTP_504 = "http_504"
-    HTTP_524 = "http_524"
-    HTTP_529 = "http_529"
-    ERROR_IN_200 = "error_in_200"
-    CHOICE_ERROR = "choice_error"
-    FINISH_ERROR = "finish_error"
-    BLANK = "blank"
-    EMPTY_CHOICES = "empty_choices"
-    GARBAGE = "garbage"
-    HTML_200 = "html_200"
-    TRUNCATED_JSON = "truncated_json"
-    EMPTY_BODY = "empty_body"
-    CUT_STREAM = "cut_stream"
-    ENDED_STREAM = "ended_stream"
-    STALLED_STREAM = "stalled_stream"
-    GARBLED_STREAM = "garbled_stream"
-    STREAM_ERROR = "stream_error"
-    STREAM_ERROR_FIRST = "stream_error_first"
-    STREAM_ERROR_BARE = "stream_error_bare"
-    STREAM_ERROR_STOP = "stream_error_stop"
-    STREAM_ERROR_USAGE = "stream_error_usage"
-    STREAM_ERROR_NO_CHOICES = "stream_error_no_choices"
-    STREAM_ERROR_STRING_CODE = "stream_error_string_code"
-    DROPPED = "dropped"
-    SLOW_HEADERS = "slow_headers"
-    SLOW_BODY = "slow_body"
+# fmt: off
+Fault = Literal[
+    "bad_request", "context_length", "response_format_refused", "unauthorized",
+    "insufficient_credits", "max_tokens_unaffordable", "moderation", "guardrail", "key_limit",
+    "forbidden_upstream", "no_endpoints", "no_tool_endpoints", "no_tool_choice_endpoints",
+    "no_parameter_endpoints", "no_providers", "data_policy", "http_408", "http_413", "http_422",
+    "rate_limit", "upstream_rate_limit", "http_500", "http_502", "http_503", "http_504", "http_524",
+    "http_529", "error_in_200", "choice_error", "finish_error", "blank", "empty_choices", "garbage",
+    "html_200", "truncated_json", "empty_body", "cut_stream", "ended_stream", "stalled_stream",
+    "garbled_stream", "stream_error", "stream_error_first", "stream_error_bare",
+    "stream_error_stop", "stream_error_usage", "stream_error_no_choices",
+    "stream_error_string_code", "dropped", "slow_headers", "slow_body",
+]
+# fmt: on
+"""The names of the faults."""
+FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 
 class _Http(NamedTuple):
@@ -128,7 +90,7 @@ _UPSTREAM = "Provider returned error"
 _FORMAT_RAW = '{"error":{"message":"response_format is not supported by this model","code":400}}'
 
 _HTTP: dict[Fault, _Http] = {
-    Fault.BAD_REQUEST: _Http(
+    "bad_request": _Http(
         400,
         _UPSTREAM,
         {
@@ -136,28 +98,28 @@ _HTTP: dict[Fault, _Http] = {
             "raw": '{"error":{"message":"Unsupported parameter.","type":"invalid_request_error"}}',
         },
     ),
-    Fault.CONTEXT_LENGTH: _Http(
+    "context_length": _Http(
         400,
         "This endpoint's maximum context length is {context} tokens. However, you requested about "
         "{requested} tokens ({requested} of text input). Please reduce the length of either one, "
         "or use the context-compression plugin to compress your prompt automatically.",
         {"provider_name": None},
     ),
-    Fault.RESPONSE_FORMAT_REFUSED: _Http(
+    "response_format_refused": _Http(
         400, _UPSTREAM, {"provider_name": "{provider}", "raw": _FORMAT_RAW}
     ),
-    Fault.UNAUTHORIZED: _Http(401, "User not found."),
-    Fault.INSUFFICIENT_CREDITS: _Http(
+    "unauthorized": _Http(401, "User not found."),
+    "insufficient_credits": _Http(
         402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits"
     ),
-    Fault.MAX_TOKENS_UNAFFORDABLE: _Http(
+    "max_tokens_unaffordable": _Http(
         402,
         "This request requires more credits, or fewer max_tokens. You requested up to {max_tokens} "
         "tokens, but can only afford 30. To increase, visit "
         "https://openrouter.ai/settings/credits and upgrade to a paid account",
         {"provider_name": None},
     ),
-    Fault.MODERATION: _Http(
+    "moderation": _Http(
         403,
         '{model} requires moderation on {provider}. Your input was flagged for "violence". '
         "No credits were charged.",
@@ -168,52 +130,52 @@ _HTTP: dict[Fault, _Http] = {
             "model_slug": "{model}",
         },
     ),
-    Fault.GUARDRAIL: _Http(403, "Request blocked by a guardrail.", {"patterns": ["secret"]}),
-    Fault.KEY_LIMIT: _Http(
+    "guardrail": _Http(403, "Request blocked by a guardrail.", {"patterns": ["secret"]}),
+    "key_limit": _Http(
         403,
         "Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys",
     ),
-    Fault.FORBIDDEN_UPSTREAM: _Http(
+    "forbidden_upstream": _Http(
         403,
         _UPSTREAM,
         {"provider_name": "{provider}", "raw": '{"error":"Content violates usage guidelines."}'},
     ),
-    Fault.NO_ENDPOINTS: _Http(404, "No endpoints found for {model}."),
-    Fault.NO_TOOL_ENDPOINTS: _Http(404, f"No endpoints found that support tool use. {_MORE}"),
-    Fault.NO_TOOL_CHOICE_ENDPOINTS: _Http(
+    "no_endpoints": _Http(404, "No endpoints found for {model}."),
+    "no_tool_endpoints": _Http(404, f"No endpoints found that support tool use. {_MORE}"),
+    "no_tool_choice_endpoints": _Http(
         404, f"No endpoints found that support the provided 'tool_choice' value. {_MORE}"
     ),
-    Fault.NO_PARAMETER_ENDPOINTS: _Http(
+    "no_parameter_endpoints": _Http(
         404, f"No endpoints found that can handle the requested parameters. {_MORE}"
     ),
-    Fault.NO_PROVIDERS: _Http(
+    "no_providers": _Http(
         404,
         "No allowed providers are available for the selected model.",
         {"available_providers": "{available}", "requested_providers": "{wanted}"},
     ),
-    Fault.DATA_POLICY: _Http(
+    "data_policy": _Http(
         404,
         "No endpoints found matching your data policy (Free model publication). "
         "Configure: https://openrouter.ai/settings/privacy",
     ),
-    Fault.HTTP_408: _Http(408, "Request timed out"),
-    Fault.HTTP_413: _Http(413, "Request Entity Too Large"),
-    Fault.HTTP_422: _Http(422, "Unprocessable request: messages.0.content is not valid"),
-    Fault.RATE_LIMIT: _Http(429, "Rate limit exceeded: free-models-per-min. "),
-    Fault.UPSTREAM_RATE_LIMIT: _Http(
+    "http_408": _Http(408, "Request timed out"),
+    "http_413": _Http(413, "Request Entity Too Large"),
+    "http_422": _Http(422, "Unprocessable request: messages.0.content is not valid"),
+    "rate_limit": _Http(429, "Rate limit exceeded: free-models-per-min. "),
+    "upstream_rate_limit": _Http(
         429,
         _UPSTREAM,
         {
-            "raw": "{model} is temporarily rate-limited upstream. Please retry shortly, or add your "
-            "own key to accumulate your rate limits: https://openrouter.ai/settings/integrations",
+            "raw": "{model} is temporarily rate-limited upstream. Please retry shortly, or add "
+            "your own key to accumulate your rate limits: https://openrouter.ai/settings/integrations",
             "provider_name": "{provider}",
         },
     ),
-    Fault.HTTP_500: _Http(500, "Internal Server Error"),
-    Fault.HTTP_502: _Http(
+    "http_500": _Http(500, "Internal Server Error"),
+    "http_502": _Http(
         502, _UPSTREAM, {"provider_name": "{provider}", "raw": "upstream connect error"}
     ),
-    Fault.HTTP_503: _Http(
+    "http_503": _Http(
         503,
         _UPSTREAM,
         {
@@ -221,15 +183,15 @@ _HTTP: dict[Fault, _Http] = {
             "raw": {"error": {"type": "Service Unavailable", "code": "no_available_workers"}},
         },
     ),
-    Fault.HTTP_504: _Http(504, "The provider timed out", {"error_type": "timeout"}),
-    Fault.HTTP_524: _Http(524, "A timeout occurred"),
-    Fault.HTTP_529: _Http(529, "Provider is overloaded", {"provider_name": "{provider}"}),
-    Fault.ERROR_IN_200: _Http(
+    "http_504": _Http(504, "The provider timed out", {"error_type": "timeout"}),
+    "http_524": _Http(524, "A timeout occurred"),
+    "http_529": _Http(529, "Provider is overloaded", {"provider_name": "{provider}"}),
+    "error_in_200": _Http(
         502,
         _UPSTREAM,
         {"provider_name": "{provider}", "raw": '{"errors":[{"message":"Internal server error"}]}'},
     ),
-    Fault.STREAM_ERROR_USAGE: _Http(400, "Token limit reached"),
+    "stream_error_usage": _Http(400, "Token limit reached"),
 }
 _MIDSTREAM = _Http(502, "Upstream error from {provider}: the engine encountered an issue.")
 
@@ -254,8 +216,8 @@ class FaultPlan:
     def is_http(self) -> bool:
         """Whether the fault is a status of its own (which a `models` list falls back from)."""
         return self.fault in _HTTP and self.fault not in (
-            Fault.ERROR_IN_200,
-            Fault.STREAM_ERROR_USAGE,
+            "error_in_200",
+            "stream_error_usage",
         )
 
     @property
@@ -267,16 +229,16 @@ class FaultPlan:
         known = _HTTP.get(self.fault, _MIDSTREAM)
         words = _words(request, model)
         metadata = {**_filled(known.metadata or {}, words), **self.metadata}
-        if self.fault is Fault.RATE_LIMIT:
+        if self.fault == "rate_limit":
             metadata = {"headers": self._limits(), "provider_name": None, **metadata}
         error = {"message": self.message or _filled(known.message, words), "code": known.status}
-        if self.fault is Fault.STREAM_ERROR_STRING_CODE:
+        if self.fault == "stream_error_string_code":
             error["code"] = "server_error"
         return {**error, "metadata": metadata} if metadata else error
 
     def headers(self) -> dict[str, str]:
         """Return the headers beside the error."""
-        headers = self._limits() if self.fault is Fault.RATE_LIMIT else {}
+        headers = self._limits() if self.fault == "rate_limit" else {}
         if self.retry_after is not None:
             headers["Retry-After"] = f"{self.retry_after:g}"
         return headers
@@ -293,10 +255,9 @@ class FaultPlan:
 
 def fault_named(name: str) -> Fault:
     """Return the fault called *name*; raises `ValueError` with the names there are."""
-    try:
-        return Fault(name)
-    except ValueError:
-        raise ValueError(f"no fault {name!r}; there are: {', '.join(Fault)}") from None
+    if name not in FAULTS:
+        raise ValueError(f"no fault {name!r}; there are: {', '.join(FAULTS)}")
+    return name
 
 
 def error_body(error: Mapping[str, Any], *, named: bool = True) -> dict[str, Any]:

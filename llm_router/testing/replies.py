@@ -73,7 +73,7 @@ class Reply:
 
     text: str | None = None
     tool_calls: Sequence[Mapping[str, Any]] | None = None
-    """Each `{"name", "arguments": dict | str, "id"?}`, or in the wire's own shape, sent as it is."""
+    """Each `{"name", "arguments": dict | str, "id"?}`, or in the wire's own shape."""
     reasoning: str | None = None
     reasoning_details: Sequence[Mapping[str, Any]] | None = None
     refusal: str | None = None
@@ -165,7 +165,7 @@ class Reply:
             "images": self.images,
         }
         message |= {key: list(value) for key, value in optional.items() if value}
-        return message | self.message
+        return {**message, **self.message}
 
 
 def compose(request: ChatRequest, model: SandboxModel, words: Any = None) -> Reply:

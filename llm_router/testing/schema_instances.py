@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import operator
 import re
 from fractions import Fraction
 from typing import Any
@@ -39,6 +40,12 @@ _HINTS = {
     "array": ("items", "prefixItems", "minItems", "contains"),
     "string": ("minLength", "maxLength", "pattern", "format"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+_BOUNDS = {
+    "minimum": operator.ge,
+    "maximum": operator.le,
+    "exclusiveMinimum": operator.gt,
+    "exclusiveMaximum": operator.lt,
 }
 _DEEPEST = 12
 
@@ -268,40 +275,20 @@ def _common_types(a: Any, b: Any) -> list[str]:
 
 
 def _number(schema: Schema, *, whole: bool, step: int) -> int | float:
-    """Return the smallest fitting number from 1 up (or the bound), *step* places further."""
-    low, high = _bounds(schema)
-    unit = Fraction(str(schema["multipleOf"])) if "multipleOf" in schema else Fraction(1)
-    if whole and unit.denominator != 1:
+    """Return the fitting number nearest to 1 (or to a bound), *step* places further."""
+    bounds = [Fraction(str(schema[key])) for key in _BOUNDS if key in schema]
+    unit = Fraction(str(schema.get("multipleOf", 1)))
+    if whole:
         unit = Fraction(unit.numerator)
-    start = low if low is not None else Fraction(1) if high is None else min(Fraction(1), high)
-    value = math.ceil(start / unit) * unit
-    if low is not None and value == low and "exclusiveMinimum" in schema and not _open(schema, low):
-        value += unit
-    if low is None and high is not None and value > high:
-        value = math.floor(high / unit) * unit
-    if low is None and high is not None and _at_open_end(schema, value):
-        value -= unit
-    value += step * unit
-    if high is not None and (value > high or _at_open_end(schema, value)):
-        if whole or low is None or "multipleOf" in schema:
-            raise NoInstanceError("no number fits the bounds")
-        value = (low + high) / 2
-    return int(value) if value.denominator == 1 else float(value)
-
-
-def _bounds(schema: Schema) -> tuple[Fraction | None, Fraction | None]:
-    lows = [Fraction(str(schema[k])) for k in ("minimum", "exclusiveMinimum") if k in schema]
-    highs = [Fraction(str(schema[k])) for k in ("maximum", "exclusiveMaximum") if k in schema]
-    return (max(lows) if lows else None), (min(highs) if highs else None)
-
-
-def _open(schema: Schema, low: Fraction) -> bool:
-    """Return whether *low* itself is allowed although there is an exclusive minimum below it."""
-    return Fraction(str(schema["exclusiveMinimum"])) < low
-
-
-def _at_open_end(schema: Schema, value: Fraction) -> bool:
-    return "exclusiveMaximum" in schema and value >= Fraction(str(schema["exclusiveMaximum"]))
+    starts = [Fraction(1), *bounds]
+    steps = [math.ceil(start / unit) * unit for start in starts]
+    candidates = [value + unit * shift for value in steps for shift in (step, 1 + step, -1 - step)]
+    if not whole and "multipleOf" not in schema and bounds:
+        candidates.append(sum(bounds) / len(bounds))
+    for value in candidates:
+        if all(fits(value, Fraction(str(schema[k]))) for k, fits in _BOUNDS.items() if k in schema):
+            return int(value) if value.denominator == 1 else float(value)
+    raise NoInstanceError("no number fits the bounds")
 
 
 def _matching(pattern: str, least: int, most: int | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_router.testing.faults import Fault, FaultPlan, fault_named
+from llm_router.testing.faults import FAULTS, Fault, FaultPlan, fault_named
 from llm_router.testing.replies import ChatRequest, Reply
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Answering = Action | Callable[[ChatRequest], Action | None]
 
 FAULT_HEADER = "X-Sandbox-Fault"
 FAULT_MODELS = "demo/"
-_ALIASES = {"always_down": Fault.HTTP_503}
+_ALIASES: dict[str, Fault] = {"always_down": "http_503"}
 
 
 @dataclass(slots=True)
@@ -125,4 +125,4 @@ def asked_fault(request: ChatRequest) -> Fault | None:
     if name is None:
         return None
     name = name.replace("-", "_")
-    return _ALIASES.get(name) or (Fault(name) if name in set(Fault) else None)
+    return _ALIASES.get(name) or (name if name in FAULTS else None)

@@ -79,11 +79,11 @@ def answer_sending(answer: Answer, padding: int) -> Sending:
 def fault_sending(plan: FaultPlan, answer: Answer, padding: int) -> Sending:
     """Return the response of a fault that has an answer behind it (all but plain statuses)."""
     seconds = 30.0 if plan.seconds is None else plan.seconds
-    if plan.fault is Fault.DROPPED:
+    if plan.fault == "dropped":
         return Sending(ending="drop")
-    if plan.fault is Fault.SLOW_HEADERS:
+    if plan.fault == "slow_headers":
         return replace(answer_sending(answer, padding), wait=seconds)
-    if plan.fault is Fault.SLOW_BODY:
+    if plan.fault == "slow_body":
         drip = COMMENT if answer.request.stream else PADDING
         return replace(answer_sending(answer, padding), delay=seconds, drip=drip)
     body = _FAULTY_BODIES.get(plan.fault)
@@ -96,7 +96,7 @@ def fault_sending(plan: FaultPlan, answer: Answer, padding: int) -> Sending:
 
 def http_fault_sending(plan: FaultPlan, error: Mapping[str, Any]) -> Sending:
     """Return a fault that is a status of its own."""
-    if plan.fault is Fault.HTTP_524:
+    if plan.fault == "http_524":
         return Sending(
             status=524,
             headers=plan.headers(),
@@ -174,13 +174,13 @@ def _choice_error(plan: FaultPlan, answer: Answer) -> Sending:
 
 
 def _finish_error(plan: FaultPlan, answer: Answer) -> Sending:
-    failed = {"finish_reason": "error", "native_finish_reason": "MALFORMED_FUNCTION_CALL"}
-    answer = replace(answer.uncharged(), **failed)
+    finish = ("error", "MALFORMED_FUNCTION_CALL")
+    answer = replace(answer.uncharged(), finish_reason=finish[0], native_finish_reason=finish[1])
     if not answer.request.stream:
         return _json_body(answer, answer.json(), 0)
     kept = answer.content_events()[: plan.after]
     return _streamed(
-        answer, [*kept, Event(answer.sse(**failed)), *answer.usage_event(), Event(DONE)]
+        answer, [*kept, Event(answer.sse(None, finish)), *answer.usage_event(), Event(DONE)]
     )
 
 
@@ -207,27 +207,27 @@ def _empty_choices(plan: FaultPlan, answer: Answer) -> Sending:
 def _unreadable(plan: FaultPlan, answer: Answer) -> Sending:
     whole = answer.json()
     body, kind = {
-        Fault.GARBAGE: (b"\x1f\x8b\x08 upstream \xff\xfe connect error", JSON),
-        Fault.HTML_200: (
+        "garbage": (b"\x1f\x8b\x08 upstream \xff\xfe connect error", JSON),
+        "html_200": (
             b"<!DOCTYPE html><html><body><h1>Just a moment...</h1></body>",
             "text/html",
         ),
-        Fault.TRUNCATED_JSON: (whole[: len(whole) // 2], JSON),
-        Fault.EMPTY_BODY: (b"", SSE if answer.request.stream else JSON),
+        "truncated_json": (whole[: len(whole) // 2], JSON),
+        "empty_body": (b"", SSE if answer.request.stream else JSON),
     }[plan.fault]
     return replace(_json_body(answer, body, 0), content_type=kind)
 
 
 _FAULTY_BODIES: dict[Fault, Callable[[FaultPlan, Answer], Sending]] = {
-    Fault.ERROR_IN_200: _error_in_200,
-    Fault.CHOICE_ERROR: _choice_error,
-    Fault.FINISH_ERROR: _finish_error,
-    Fault.BLANK: _blank,
-    Fault.EMPTY_CHOICES: _empty_choices,
-    Fault.GARBAGE: _unreadable,
-    Fault.HTML_200: _unreadable,
-    Fault.TRUNCATED_JSON: _unreadable,
-    Fault.EMPTY_BODY: _unreadable,
+    "error_in_200": _error_in_200,
+    "choice_error": _choice_error,
+    "finish_error": _finish_error,
+    "blank": _blank,
+    "empty_choices": _empty_choices,
+    "garbage": _unreadable,
+    "html_200": _unreadable,
+    "truncated_json": _unreadable,
+    "empty_body": _unreadable,
 }
 
 
@@ -235,14 +235,14 @@ def _kin_of_stream_fault(plan: FaultPlan, answer: Answer) -> Sending:
     """Play a fault of streams on a call without stream."""
     whole = answer.json()
     half = whole[: len(whole) // 2]
-    if plan.fault is Fault.CUT_STREAM:
+    if plan.fault == "cut_stream":
         return replace(_json_body(answer, half, 0), ending="cut")
-    if plan.fault is Fault.STALLED_STREAM:
+    if plan.fault == "stalled_stream":
         return replace(_json_body(answer, PADDING, 0), ending="stall", stall=plan.seconds)
-    if plan.fault is Fault.ENDED_STREAM:
-        return _unreadable(replace(plan, fault=Fault.TRUNCATED_JSON), answer)
-    if plan.fault is Fault.GARBLED_STREAM:
-        return _unreadable(replace(plan, fault=Fault.GARBAGE), answer)
+    if plan.fault == "ended_stream":
+        return _unreadable(replace(plan, fault="truncated_json"), answer)
+    if plan.fault == "garbled_stream":
+        return _unreadable(replace(plan, fault="garbage"), answer)
     return _error_in_200(plan, answer)
 
 
@@ -251,13 +251,13 @@ def _faulty_stream(plan: FaultPlan, answer: Answer) -> Sending:
     events = answer.content_events()
     kept = events[: min(plan.after, len(events) - 1)]
     fault = plan.fault
-    if fault is Fault.CUT_STREAM:
+    if fault == "cut_stream":
         return _streamed(answer, kept, ending="cut")
-    if fault is Fault.ENDED_STREAM:
+    if fault == "ended_stream":
         return _streamed(answer, kept)
-    if fault is Fault.STALLED_STREAM:
+    if fault == "stalled_stream":
         return _streamed(answer, kept, ending="stall", stall=plan.seconds)
-    if fault is Fault.GARBLED_STREAM:
+    if fault == "garbled_stream":
         bad = Event(b'data: {"id":"gen-\xff\xfe","choices":[{"delta":{"conte\n\n')
         rest = [*events[len(kept) + 1 :], *answer.usage_event(), Event(DONE)]
         return _streamed(answer, [*kept, bad, *rest])
@@ -268,18 +268,18 @@ def _stream_with_error(plan: FaultPlan, answer: Answer, kept: list[Event]) -> Se
     error = plan.error(answer.request, answer.model)
     fault = plan.fault
     bare = Event(data_line(error_body(error)))
-    if fault is Fault.STREAM_ERROR_FIRST:
+    if fault == "stream_error_first":
         return _unbilled(_streamed(answer, [bare]))
-    if fault is Fault.STREAM_ERROR_BARE:
+    if fault == "stream_error_bare":
         return _unbilled(_streamed(answer, [*kept, bare]))
-    if fault is Fault.STREAM_ERROR_STOP:
-        malformed = {"finish_reason": "stop", "native_finish_reason": "MALFORMED_FUNCTION_CALL"}
+    if fault == "stream_error_stop":
+        malformed = Event(answer.sse(None, ("stop", "MALFORMED_FUNCTION_CALL"), error=error))
         usage = Event(answer.sse(usage=answer.usage))
-        return _streamed(answer, [*kept, Event(answer.sse(error=error, **malformed)), usage])
-    if fault is Fault.STREAM_ERROR_USAGE:
+        return _streamed(answer, [*kept, malformed, usage])
+    if fault == "stream_error_usage":
         chunk = Event(answer.sse(error=error, usage=answer.usage))
         return _streamed(answer, [*kept, chunk, Event(DONE)])
-    if fault is Fault.STREAM_ERROR_NO_CHOICES:
+    if fault == "stream_error_no_choices":
         return _streamed(answer.uncharged(), [*kept, Event(answer.sse(error=error, choices=[]))])
-    chunk = Event(answer.sse(error=error, finish_reason="error", native_finish_reason=None))
+    chunk = Event(answer.sse(None, ("error", None), error=error))
     return _streamed(answer.uncharged(), [*kept, chunk])

@@ -176,7 +176,7 @@ class Handler:
         model = found or self.settings.catalog.models[0]
         action = self.script.next(request)
         received.fault = action.fault if isinstance(action, FaultPlan) else None
-        if action is None or isinstance(action, Reply) and action.raw_body is None:
+        if action is None or (isinstance(action, Reply) and action.raw_body is None):
             refusal = _refusal(request, model)
             if refusal is not None:
                 action = FaultPlan(fault=refusal)
@@ -306,22 +306,22 @@ def _refusal(request: ChatRequest, model: SandboxModel) -> Fault | None:
     wanted = body.get("provider") or {}
     strict = bool(wanted.get("require_parameters"))
     if body.get("tools") and "tools" not in model.supports:
-        return Fault.NO_TOOL_ENDPOINTS
+        return "no_tool_endpoints"
     if (
         body.get("tool_choice") not in (None, "auto", "none")
         and "tool_choice" not in model.supports
     ):
-        return Fault.NO_TOOL_CHOICE_ENDPOINTS
-    form = (body.get("response_format") or {}).get("type")
+        return "no_tool_choice_endpoints"
+    form = str((body.get("response_format") or {}).get("type"))
     needed = {"json_schema": "structured_outputs", "json_object": "response_format"}.get(form, "")
     if needed and strict and needed not in model.supports:
-        return Fault.NO_PARAMETER_ENDPOINTS
+        return "no_parameter_endpoints"
     if needed and model.refuses_response_format:
-        return Fault.RESPONSE_FORMAT_REFUSED
+        return "response_format_refused"
     if wanted.get("only") and not _allowed(model, wanted):
-        return Fault.NO_PROVIDERS
+        return "no_providers"
     if count_prompt(body) > model.context_length:
-        return Fault.CONTEXT_LENGTH
+        return "context_length"
     return None
 
 
