@@ -63,17 +63,17 @@ def upstream_sentence(raw: Any) -> str | None:
             try:
                 return upstream_sentence(json.loads(text)) or None
             except (ValueError, RecursionError):
-                return _cut(text)
+                return cut(text)
         if text.startswith("<"):
             return page_sentence(text.encode("utf-8", "replace"))
-        return _cut(text) or None
+        return cut(text) or None
     return _dig(raw, 0)
 
 
 def _dig(value: Any, depth: int) -> str | None:
     if isinstance(value, str):
         # Gateways nest: a message may itself be JSON with a message in it.
-        return upstream_sentence(value) if depth < 4 else _cut(value)
+        return upstream_sentence(value) if depth < 4 else cut(value)
     if depth > 4:
         return None
     if isinstance(value, dict):
@@ -83,9 +83,9 @@ def _dig(value: Any, depth: int) -> str | None:
     return next((found for item in inner if (found := _dig(item, depth + 1))), None)
 
 
-def _cut(text: str) -> str:
-    short = len(text) <= _LONGEST_SENTENCE
-    return text if short else f"{text[:_LONGEST_SENTENCE]}…"
+def cut(text: str, limit: int = _LONGEST_SENTENCE) -> str:
+    """Return *text*, its end left out when it is longer than *limit*."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def retry_after_of(

@@ -92,6 +92,8 @@ _AS_STATUS = {
     ),
     400,
 )
+# Sentences are searched for words no further than this.
+_LONGEST_WORDS = 4000
 _HINTS: dict[type[ProviderError], str] = {
     NoEndpointError: (
         "Relax the constraints of the request (provider preferences, data policy, tools), "
@@ -150,7 +152,7 @@ def error_from_object(
     object came in: it may have a bill, an id and the upstream's name.
     """
     try:
-        plain = plain_json(error)
+        plain = plain_json(mend_all(error))
     except UnreadableError:
         plain = {"message": "An error nested too deeply to be shown"}
     said = plain if isinstance(plain, dict) else {"message": plain}
@@ -234,7 +236,9 @@ class _Cause:
         self.metadata = object_or_empty(error.get("metadata"))
         self.availability = object_or_empty(error.get("availability"))
         self.status = _status(error, status)
-        self.message = text_or_none(error.get("message")) or self._fallback_message()
+        self.message = facts.cut(
+            text_or_none(error.get("message")) or self._fallback_message(), 10_000
+        )
         self.upstream = facts.upstream_sentence(self.metadata.get("raw"))
         self.upstream_provider = text_or_none(self.metadata.get("provider_name"))
         self.code = facts.word(
@@ -253,7 +257,7 @@ class _Cause:
             error.get("code"),
         )
         self.types = [word for word in types if isinstance(word, str)]
-        self.words = f"{self.message} {self.upstream or ''}"
+        self.words = f"{self.message} {self.upstream or ''}"[:_LONGEST_WORDS]
 
     def kind(self) -> type[ProviderError]:
         """Return the class: by words that can mean one thing only, then by status."""

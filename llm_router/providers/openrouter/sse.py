@@ -27,7 +27,7 @@ class SSEDecoder:
         self._started = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the data of the events that *data* completes; EventTooLongError beyond the limit."""
+        """Return the data of the events that *data* completes; EventTooLongError if one is huge."""
         if self._after_cr or b"\r" in data:
             data = self._newlines(data)
         head, newline, tail = data.rpartition(b"\n")

@@ -11,6 +11,7 @@ from llm_router.providers.openrouter.answer_parts import raw_arguments_of
 from llm_router.providers.openrouter.json_values import (
     count,
     mend,
+    mend_all,
     object_or_empty,
     objects,
     plain_json,
@@ -32,7 +33,10 @@ class TextParts:
     def add(self, text: str) -> str:
         """Take *text*; return what can be shown now."""
         self.pieces.append(text)
-        return self._shown(text) if self._half or not _sound(text) else text
+        # ASCII, the common case, is sound without a look.
+        if not self._half and (text.isascii() or _sound(text)):
+            return text
+        return self._shown(text)
 
     def whole(self) -> str:
         """Return all that came."""
@@ -46,11 +50,8 @@ class TextParts:
 
 
 def _sound(text: str) -> bool:
-    # A lone surrogate cannot be encoded; an ASCII text, the common case, is known without trying.
-    if text.isascii():
-        return True
     try:
-        text.encode()
+        text.encode()  # A lone surrogate cannot be encoded.
     except UnicodeEncodeError:
         return False
     return True
@@ -80,8 +81,8 @@ class ToolCallParts:
         function = object_or_empty(delta.get("function"))
         call_id, name = text_or_none(delta.get("id")), text_or_none(function.get("name"))
         call = self._find(count(delta.get("index")), call_id or None, name or None)
-        call.id = call.id or call_id
-        call.name = call.name or name
+        call.id = call.id or (call_id and mend(call_id))
+        call.name = call.name or (name and mend(name))
         shown = call.arguments.add(raw_arguments_of(function))
         return ToolCallDelta(self._calls.index(call), shown, call.id, call.name)
 
@@ -129,7 +130,7 @@ class _Detail:
             if name in _JOINED and isinstance(value, str):
                 self.pieces.setdefault(name, []).append(value)
             elif value is not None or name not in self.fields:
-                self.fields[name] = value
+                self.fields[name] = mend_all(value)
 
     def whole(self) -> dict[str, Any]:
         return self.fields | {name: mend("".join(parts)) for name, parts in self.pieces.items()}
@@ -199,7 +200,7 @@ class LogprobParts:
         self.lists: dict[str, list[Any] | None] = {}
 
     def add(self, logprobs: dict[str, Any]) -> None:
-        for name, value in logprobs.items():
+        for name, value in plain_json(mend_all(logprobs)).items():
             known = self.lists.get(name)
             if not isinstance(value, list):
                 self.lists.setdefault(name, None)
@@ -217,7 +218,7 @@ class AnnotationParts:
 
     def add(self, value: Any) -> list[dict[str, Any]]:
         """Take one `delta.annotations`; return those that are new."""
-        notes = [plain_json(note) for note in objects(value)]
+        notes = [plain_json(mend_all(note)) for note in objects(value)]
         known = len(self.notes)
         new = notes[known:] if notes[:known] == self.notes else notes
         self.notes.extend(new)

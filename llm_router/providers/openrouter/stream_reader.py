@@ -168,20 +168,26 @@ class StreamReader:
                 self._fail(str(problem))
 
     def _chunk(self, chunk: dict[str, Any], events: list[StreamEvent]) -> None:
-        answer = self._answer
-        for name in _NAMES:
-            value = chunk.get(name)
-            if value is not None and name not in answer:
-                answer[name] = mend_all(value) if isinstance(value, str) else value
+        if "model" not in self._answer or "service_tier" in chunk:
+            self._take_names(chunk)
         if self.error is None:
+            failed = "error" in chunk
             for choice in objects(chunk.get("choices")):
                 self._take_choice(choice, events)
+                failed = failed or "error" in choice or choice.get("finish_reason") == "error"
             if "citations" in chunk:
                 self._take_sources(chunk["citations"], events)
-            self._look_for_error(chunk)
+            if failed:
+                self._look_for_error(chunk)
         report = chunk.get("usage")
         if isinstance(report, dict):
             self._take_usage(report, events)
+
+    def _take_names(self, chunk: dict[str, Any]) -> None:
+        for name in _NAMES:
+            value = chunk.get(name)
+            if value is not None and name not in self._answer:
+                self._answer[name] = mend_all(value)
 
     def _take_choice(self, choice: dict[str, Any], events: list[StreamEvent]) -> None:
         index = choice.get("index", 0)
@@ -195,7 +201,7 @@ class StreamReader:
             if content:
                 self._take_content(content, events)
             # role and content are all that a plain text delta has.
-            if len(delta) > 2 or "role" not in delta:
+            if len(delta) > 2 or "content" not in delta or "role" not in delta:
                 self._take_delta(delta, events)
         elif delta is not None:
             raise UnreadableError("holds a delta that is not an object")
@@ -207,20 +213,20 @@ class StreamReader:
             self._take_finish(finish, native, object_or_empty(delta))
 
     def _take_content(self, content: Any, events: list[StreamEvent]) -> None:
-        text = parts.text_of(content)
+        text = content if type(content) is str else parts.text_of(content)
         if shown := self._text.add(text):
             events.append(TextDelta(shown))
-        if isinstance(content, list):
+        if type(content) is list:
             self._take_images(content, events)
 
     def _take_delta(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
-        details = objects(delta.get("reasoning_details"))
+        details = [plain_json(detail) for detail in objects(delta.get("reasoning_details"))]
         reasoning = parts.reasoning_of(delta) or ""
         for detail in details:
             self._details.add(detail)
         if reasoning or details:
             shown = self._reasoning.add(reasoning) if reasoning else ""
-            events.append(ReasoningDelta(shown, tuple(plain_json(mend_all(d)) for d in details)))
+            events.append(ReasoningDelta(shown, tuple(map(mend_all, details))))
         if (refusal := text_or_none(delta.get("refusal"))) and (
             shown := self._refusal.add(refusal)
         ):
@@ -229,7 +235,7 @@ class StreamReader:
             if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
                 raise UnreadableError("holds tool calls that are not a list of objects")
             events.extend(self._calls.add(call) for call in calls)
-        for note in self._notes.add(mend_all(delta.get("annotations"))):
+        for note in self._notes.add(delta.get("annotations")):
             if citation := parts.citation_of(note):
                 events.append(CitationDelta(citation))
         self._take_images(delta.get("images"), events)
@@ -264,6 +270,7 @@ class StreamReader:
 
     def _take_usage(self, report: dict[str, Any], events: list[StreamEvent]) -> None:
         self._answer["usage"] = report
+        self._finished = self._finished or "finish_reason" in self._choice
         usage, cost = parts.usage_of(report), parts.cost_of(report)
         if self.error is not None:
             self.error.add(usage=usage, cost=cost)
@@ -301,11 +308,11 @@ class StreamReader:
             )
         problem = "is not the stream that was asked for"
         try:
-            answer = read_json(body)
+            answer = mend_all(read_json(body))
+            if isinstance(answer, dict):
+                found = wire.error_in(answer, self._request, self._headers, self._secrets)
+                if found is not None:
+                    return found
         except UnreadableError as error:
-            answer, problem = None, str(error)
-        if isinstance(answer, dict):
-            found = wire.error_in(mend_all(answer), self._request, self._headers, self._secrets)
-            if found is not None:
-                return found
+            problem = str(error)
         return wire.unreadable(body, problem, self._request, self._headers, self._secrets)
