@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from llm_router.completions.completion import Completion
+    from llm_router.completions.models import ModelInfo
     from llm_router.completions.request import ProviderRequest
     from llm_router.config import ProviderConfig
 
@@ -124,6 +125,10 @@ class OpenRouterProvider:
         if computed is None:
             return answer
         return replace(answer, cost=replace(answer.cost, computed=computed))
+
+    def known(self, model: str) -> ModelInfo | None:
+        """Return what the catalogue in memory says of *model*. No I/O."""
+        return self.catalog.known(model)
 
     def preview(self, request: ProviderRequest) -> RequestPreview:
         """Return the exact request, secrets masked. Needs `open()`; no I/O."""
