@@ -364,10 +364,7 @@ class Router(LaterOperations):
     def _capabilities(self, deployment: Deployment) -> Capabilities:
         row = self.config.providers[deployment.provider]
         info = self._provider(deployment).known(deployment.model)
-        return Capabilities(
-            supported_parameters=info.supported_parameters if info else None,
-            best_mode=row.structured,
-        )
+        return Capabilities.of(row, deployment.provider, info)
 
     def _all_deployments(self) -> list[Deployment]:
         """Return every deployment of every alias, once."""

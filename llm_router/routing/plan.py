@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_router.config import AliasConfig, did_you_mean
+from llm_router.completions.request import did_you_mean
+from llm_router.config import AliasConfig
 from llm_router.errors import (
     ConfigurationError,
     MissingCredentialsError,

@@ -1,0 +1,79 @@
+"""`complete` and `explain`: one call from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from llm_router.router import Router
+from llm_router.usage import format_usd
+
+if TYPE_CHECKING:
+    from llm_router.completions.completion import Completion
+
+config_option = click.option(
+    "--config", "-c", type=click.Path(), help="The configuration file (else LLM_ROUTER_CONFIG, …)."
+)
+
+
+@click.command()
+@click.argument("model", metavar="ALIAS|PROVIDER/MODEL")
+@click.argument("prompt", default="-")
+@config_option
+@click.option("--system", "-s", help="A system message.")
+@click.option("--max-tokens", type=int, help="At most so many tokens of answer.")
+@click.option("--temperature", type=float)
+@click.option("--deadline", type=float, help="Seconds for the whole call.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole Completion.")
+@click.option("--stream/--no-stream", default=False, help="Print the text as it comes.")
+def complete(
+    model: str, prompt: str, config: str | None, as_json: bool, stream: bool, **options: Any
+) -> None:
+    """Ask MODEL and print its answer. PROMPT is read from standard input when it is "-"."""
+    text = sys.stdin.read() if prompt == "-" else prompt
+    given = {name: value for name, value in options.items() if value is not None}
+    reply = asyncio.run(_ask(model, text, config, given, stream and not as_json))
+    if as_json:
+        click.echo(json.dumps(reply.to_dict(), indent=2, ensure_ascii=False))
+        return
+    click.echo("" if stream else reply.text)
+    click.echo(summary(reply), err=True)
+
+
+async def _ask(
+    model: str, prompt: str, config: str | None, options: dict[str, Any], stream: bool
+) -> Completion:
+    async with Router.from_yaml(config) as router:
+        if not stream:
+            return await router.complete(model, prompt, **options)
+        async with router.stream(model, prompt, **options) as answer:
+            async for piece in answer.text_stream:
+                click.echo(piece, nl=False)
+        return answer.completion
+
+
+def summary(reply: Completion) -> str:
+    """Return one line on who answered, how much, and for how much."""
+    usage, upstream = reply.usage, reply.upstream_provider
+    tokens = f"{_known(usage.input_tokens)} + {_known(usage.output_tokens)} tokens"
+    cost = "unknown cost" if reply.cost.total is None else f"${format_usd(reply.cost.total)}"
+    by = f"{reply.requested_model} via {upstream}" if upstream else reply.requested_model
+    return f"[{by}: {tokens}, {cost}, {reply.latency_ms or 0:.0f} ms]"
+
+
+def _known(count: int | None) -> str:
+    return "?" if count is None else str(count)
+
+
+@click.command()
+@click.argument("model", metavar="ALIAS|PROVIDER/MODEL")
+@click.argument("prompt", default="…")
+@config_option
+def explain(model: str, prompt: str, config: str | None) -> None:
+    """Show who would be asked for MODEL, in which order, and with which request. No network."""
+    explanation = Router.from_yaml(config).explain(model, prompt)
+    click.echo(json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False))

@@ -1,0 +1,56 @@
+"""The entry point: the group of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from llm_router import __version__
+from llm_router.cli.ask import complete, explain
+from llm_router.cli.demo import demo
+from llm_router.cli.files import check, init
+from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
+from llm_router.cli.sandbox import sandbox
+from llm_router.errors import ConfigurationError, LLMRouterError
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+_EPILOG = """\b
+Exit codes:
+  0    it worked
+  1    a call or a command failed (the provider's error is shown)
+  2    the command line or the configuration is wrong; nothing was sent
+  130  interrupted
+"""
+
+
+class _Group(click.Group):
+    """Shows our errors as one paragraph, never as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            _fail(error, MISUSED)
+        except LLMRouterError as error:
+            _fail(error, FAILED)
+
+
+def _fail(error: LLMRouterError, code: int) -> None:
+    request = f"\n(request {error.request_id})" if error.request_id else ""
+    click.echo(f"{type(error).__name__}: {error}{request}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="llm-router")
+def main() -> None:
+    """Ask for an alias, get a typed answer with its true cost."""
+
+
+for command in (
+    demo, complete, explain, check, init, sandbox, logs, show, report, reconcile, purge, db,
+):  # fmt: skip
+    main.add_command(command)
