@@ -89,7 +89,7 @@ class HttpClient:
                 allow_redirects=False,
                 **self._proxy,
             )
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientConnectionError, aiohttp.ClientResponseError, OSError) as error:
             raise connection_error(error, url) from error
         except ValueError as error:  # a URL or header that cannot be put on the wire
             raise ConfigurationError(f"No request can be built for {url}: {error}") from error
@@ -130,7 +130,6 @@ class HttpClient:
 
 def _proxy_of(url: str) -> dict[str, Any]:
     """Return the request arguments for the proxy that the environment names for *url*."""
-    import aiohttp
     from yarl import URL
 
     parts = urlsplit(url)
@@ -144,10 +143,7 @@ def _proxy_of(url: str) -> dict[str, Any]:
             f"The proxy variable for {parts.scheme} names a {proxy.scheme}:// proxy; "
             "only http:// and https:// proxies are served."
         )
-    if proxy.user is None:
-        return {"proxy": proxy}
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "")
-    return {"proxy": proxy.with_user(None), "proxy_auth": auth}
+    return {"proxy": proxy}
 
 
 def connection_error(error: Exception, url: str) -> ProviderError:

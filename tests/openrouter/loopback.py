@@ -64,7 +64,9 @@ async def serving(handler: Handler = answer) -> AsyncIterator[Server]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         seen.received.append((request.method, request.path, dict(request.headers)))
         if request.method == "POST":
-            seen.posts.append(json.loads(await request.read()))
+            # Not `request.read()`, which stops at 1 MiB.
+            pieces = [piece async for piece in request.content.iter_any()]
+            seen.posts.append(json.loads(b"".join(pieces)))
         elif request.path.endswith("/models") and handler is answer:
             return web.Response(status=404)
         return await handler(request)
@@ -84,7 +86,7 @@ async def serving(handler: Handler = answer) -> AsyncIterator[Server]:
 async def provider_at(
     url: str, *, cache_dir: Path | None = None, **row: Any
 ) -> AsyncIterator[OpenRouterProvider]:
-    config = ProviderConfig(api_key=KEY, base_url=url, **row)  # type: ignore[arg-type]  # pydantic takes text
+    config = ProviderConfig(**{"api_key": KEY, "base_url": url} | row)
     provider = OpenRouterProvider("openrouter", config, cache_dir=cache_dir)
     await provider.open()
     try:
