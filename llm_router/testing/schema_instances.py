@@ -284,7 +284,7 @@ def _number(schema: Schema, *, whole: bool, step: int) -> int | float:
     steps = [math.ceil(start / unit) * unit for start in starts]
     candidates = [value + unit * shift for value in steps for shift in (step, 1 + step, -1 - step)]
     if not whole and "multipleOf" not in schema and bounds:
-        candidates.append(sum(bounds) / len(bounds))
+        candidates.append(sum(bounds, Fraction(0)) / len(bounds))
     for value in candidates:
         if all(fits(value, Fraction(str(schema[k]))) for k, fits in _BOUNDS.items() if k in schema):
             return int(value) if value.denominator == 1 else float(value)
