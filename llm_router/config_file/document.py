@@ -196,8 +196,8 @@ _SCALAR_READERS: dict[str, Callable[[str], Any]] = {
 
 def _add_syntax_error(document: Document, error: yaml.YAMLError, text: str) -> None:
     if isinstance(error, yaml.reader.ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        document.add((), f"not valid YAML: a character that is not allowed: {_code(error)}", line)
+        where = text.count("\n", 0, error.position) + 1
+        document.add((), f"not valid YAML: a character that is not allowed: {_code(error)}", where)
         return
     mark = getattr(error, "problem_mark", None)
     words = [getattr(error, name, None) for name in ("problem", "context")]

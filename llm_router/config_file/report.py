@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 _LONGEST_MESSAGE = 400
 _LONGEST_QUOTE = 60
-_PLAIN_KEY = re.compile(r"[^\s.\[\]]{1,80}")
+_PLAIN_KEY = re.compile(r"[\w@:/+-]{1,80}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

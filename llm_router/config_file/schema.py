@@ -42,7 +42,9 @@ def file_schema() -> dict[str, Any]:
             if (name, key) in descriptions:
                 field["description"] = descriptions[name, key]
     aliases = schema["$defs"]["AliasConfig"]["properties"]
-    aliases["params"]["propertyNames"] = {"enum": sorted(PARAM_NAMES)}
+    fallbacks = schema["$defs"]["FallbackConfig"]["properties"]
+    for params in (aliases["params"], fallbacks["params"]["anyOf"][0]):
+        params["propertyNames"] = {"enum": sorted(PARAM_NAMES)}
     aliases["on_error"]["propertyNames"] = {"enum": list(config.ERROR_KINDS)}
     schema["properties"]["ledger"]["anyOf"].append({"const": "none"})
     schema["description"] = "Which deployments serve each alias, and how."
