@@ -1,0 +1,1 @@
+"""The ledger: a row for every request and every attempt, in the application's own database."""

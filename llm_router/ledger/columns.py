@@ -1,0 +1,92 @@
+"""Column types that keep figures exact: money without floats, times in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import DateTime, Numeric, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from llm_router.usage import format_usd
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+# The default context would round a sum to 28 digits.
+_add = Context(prec=min(MAX_PREC, 10_000), Emax=MAX_EMAX, Emin=MIN_EMIN).add
+
+
+class Usd(TypeDecorator[Decimal]):
+    """An amount in USD: NUMERIC, and in SQLite, which has only floats, decimal text."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
+
+    def process_bind_param(self, value: Decimal | str | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return value if isinstance(value, str) else format_usd(value)
+        return Decimal(value)
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment; takes seconds since the epoch or an aware datetime, gives a datetime in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: float | datetime | None, _dialect: Dialect) -> Any:
+        return datetime.fromtimestamp(value, UTC) if isinstance(value, float | int) else value
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        # SQLite has no time zones: what was stored is UTC.
+        moment: datetime = value
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class usd_sum(FunctionElement[Decimal]):  # noqa: N801 - an SQL function, in SQL's spelling
+    """The exact sum of a `Usd` column; NULL when no amount is known."""
+
+    type = Usd()
+    inherit_cache = True
+    name = "usd_sum"
+
+
+@compiles(usd_sum)
+def _sum(element: usd_sum, compiler: SQLCompiler, **options: Any) -> str:
+    return f"sum({compiler.process(element.clauses, **options)})"
+
+
+@compiles(usd_sum, "sqlite")
+def _sum_sqlite(element: usd_sum, compiler: SQLCompiler, **options: Any) -> str:
+    return f"llm_usd_sum({compiler.process(element.clauses, **options)})"
+
+
+class ExactSum:
+    """The SQLite aggregate `llm_usd_sum`: adds decimal texts without rounding."""
+
+    def __init__(self) -> None:
+        self._total: Decimal | None = None
+
+    def step(self, value: str | None) -> None:
+        if value is not None:
+            self._total = (
+                Decimal(value) if self._total is None else _add(self._total, Decimal(value))
+            )
+
+    def finalize(self) -> str | None:
+        return None if self._total is None else format_usd(self._total)

@@ -1,0 +1,308 @@
+"""Ledger: the observer that keeps every request and attempt, and what reads them back.
+
+ledger = Ledger(config.ledger)                  # its own SQLite or PostgreSQL
+ledger = Ledger(LedgerConfig(), engine=engine)  # the application's own engine
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llm_router.config import LedgerConfig
+from llm_router.errors import ConfigurationError, LedgerError
+from llm_router.ledger.outage import RefusedError, UnavailableError
+from llm_router.ledger.rows import ConfigSeen, RowBuilder
+from llm_router.ledger.spool import Spool
+from llm_router.ledger.store import Store
+from llm_router.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from datetime import date
+
+    from sqlalchemy import Connection, Engine
+
+    from llm_router.completions.records import (
+        AttemptFinished,
+        Generation,
+        RequestFinished,
+        RequestStarted,
+    )
+    from llm_router.ledger.database import Database
+    from llm_router.ledger.migrate import SchemaStatus
+    from llm_router.ledger.reconcile import Reconciled
+    from llm_router.ledger.reports import ReportRow, RequestDetail, RequestRow
+    from llm_router.ledger.retention import Purged
+
+T = TypeVar("T")
+_PATIENCE = 30.0
+"""Seconds that a strict call or a reader waits for the writer before it goes on."""
+
+
+class Ledger:
+    """Records calls; see `LedgerConfig` for what, where and how safely.
+
+    An `Observer`, for any number of threads and event loops. It needs no `open()`: the first
+    record opens it, in a thread. With an *engine* of the application the tables are the
+    application's business (`upgrade()`, or `tables.metadata` in its own migrations).
+    """
+
+    def __init__(
+        self,
+        config: LedgerConfig | None = None,
+        *,
+        engine: Engine | None = None,
+        secrets: Iterable[str] = (),
+        redactor: Callable[[Any], Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config or LedgerConfig()
+        self._engine = engine
+        self._clock = clock
+        self._database: Database | None = None
+        self._connecting = threading.Lock()
+        known = tuple(secret for secret in secrets if secret)
+        builder = RowBuilder(store=self.config.store, secrets=known, redactor=redactor)
+        path = spool_path(self.config, engine)
+        store = Store(self._connect_to_write, Spool(path) if path else None, self._upkeep)
+        self._writer = Writer(builder, store, self.config.flush_interval, self._forked)
+        self._policy = builder.policy
+
+    @classmethod
+    def from_config(cls, config: LedgerConfig, **options: Any) -> Ledger:
+        """Build a ledger on a database of its own; *options* as for `Ledger`."""
+        return cls(config, **options)
+
+    def request_started(self, record: RequestStarted) -> None:
+        if self._policy(record) != "none":
+            self._writer.put(record)
+
+    def attempt_finished(self, record: AttemptFinished) -> None:
+        if self._policy(record.request) != "none":
+            self._writer.put(record)
+
+    def request_finished(self, record: RequestFinished) -> None:
+        if self._policy(record.request) != "none":
+            self._writer.put(record)
+
+    def remember_config(self, fingerprint: str, text: str) -> None:
+        """Keep a configuration's text, so that `show` can say what an alias meant."""
+        self._writer.put(ConfigSeen(fingerprint, text, self._clock()))
+
+    async def open(self) -> None:
+        """Import the driver and look at the tables, in a thread; a SQLite file is made ready.
+
+        Raises ConfigurationError for a set-up that can never work. A database that is away, or
+        whose tables are old, is an event; records wait in the spool.
+        """
+        await asyncio.to_thread(self._connect)
+        await self.flush(wake=True)
+
+    async def flush(self, *, wake: bool = False) -> None:
+        """Wait until all that was recorded is in the database, or in the spool."""
+        if self._writer.idle() and not wake:
+            return
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
+
+        def tell() -> None:
+            if not written.done():
+                written.set_result(None)
+
+        def tell_loop() -> None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(tell)
+
+        self._writer.call_when_written(tell_loop)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(written, _PATIENCE)
+
+    async def settle(self, request_id: str) -> None:
+        """Under `durability: strict` wait until this call's rows are committed (or spooled).
+
+        Batched, it returns at once. The Router awaits it before a call returns or raises.
+        """
+        if self.config.durability == "strict":
+            await self.flush()
+
+    async def aclose(self) -> None:
+        """Write what is queued, end the thread, close the connections. Idempotent."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Do as `aclose`, without a loop."""
+        if self._writer.close() and self._database is not None:
+            self._database.close()
+
+    def logs(
+        self, *, failed: bool = False, alias: str | None = None, limit: int = 50
+    ) -> list[RequestRow]:
+        """Return the newest requests first. Raises LedgerError, as all that reads here."""
+        from llm_router.ledger import reports
+
+        return self._read(lambda c: reports.logs(c, failed=failed, alias=alias, limit=limit))
+
+    def show(self, id: str) -> RequestDetail:
+        """Return one call whole: by its id, an attempt's id, or the provider's response id."""
+        from llm_router.ledger import reports
+
+        return self._read(lambda c: reports.show(c, id))
+
+    def report(
+        self,
+        *,
+        by: Sequence[str] = ("alias",),
+        since: date | None = None,
+        until: date | None = None,
+    ) -> list[ReportRow]:
+        """Sum up attempts by `alias`, `day`, `upstream`, `tag:feature`, … (`reports.GROUPS`)."""
+        from llm_router.ledger import reports
+
+        return self._read(lambda c: reports.report(c, by=by, since=since, until=until))
+
+    def purge(self, *, payloads_days: int | None = None, rows_days: int | None = None) -> Purged:
+        """Delete what is older, in whole UTC days; without arguments by `retention`."""
+        if payloads_days is None and rows_days is None:
+            retention = self.config.retention
+            payloads_days, rows_days = retention.payloads_days, retention.rows_days
+        from llm_router.ledger.retention import purge
+
+        database, now = self._existing(), self._clock()
+        return self._command(
+            lambda: purge(database, payloads_days=payloads_days, rows_days=rows_days, now=now)
+        )
+
+    def status(self) -> SchemaStatus:
+        """Return which version of the tables the database has."""
+        return self._command(self._existing().status)
+
+    def upgrade(self) -> SchemaStatus:
+        """Bring the tables to this release's version."""
+        database = self._connect()
+        self._command(database.upgrade)
+        return self._command(database.status)
+
+    def sql(self, start: str | None = None) -> str:
+        """Return the SQL of an upgrade from version *start* (from nothing) to this release's."""
+        from llm_router.ledger import migrate
+
+        return migrate.sql(self._connect().engine.dialect.name, start)
+
+    async def reconcile(
+        self,
+        fetch: Callable[[str], Awaitable[Generation | None]],
+        *,
+        providers: Collection[str] = ("openrouter",),
+        limit: int = 100,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> Reconciled:
+        """Complete attempts of unknown cost by what *fetch* finds; see `reconcile.reconcile`."""
+        await self.flush()
+        module = await asyncio.to_thread(_import_reconcile)
+        try:
+            result: Reconciled = await module.reconcile(
+                await asyncio.to_thread(self._existing),
+                fetch,
+                providers=providers,
+                limit=limit,
+                clock=self._clock,
+                sleep=sleep,
+            )
+        except (UnavailableError, RefusedError) as error:
+            raise _ledger_error(error) from error
+        return result
+
+    def _connect(self) -> Database:
+        with self._connecting:
+            if self._database is None:
+                from llm_router.ledger.database import Database
+
+                self._database = (
+                    Database(self._engine, owned=False)
+                    if self._engine is not None
+                    else Database.from_config(self.config)
+                )
+            return self._database
+
+    def _connect_to_write(self) -> Database:
+        try:
+            return self._connect()
+        except ConfigurationError as error:
+            raise UnavailableError("configuration", str(error)) from error
+
+    def _existing(self) -> Database:
+        """Return the database; LedgerError for a SQLite file that nobody has written yet."""
+        from llm_router.ledger.database import sqlite_path
+
+        database = self._connect()
+        path = sqlite_path(database.engine.url)
+        if path is not None and not path.exists():
+            raise LedgerError(f"nothing is recorded yet: {path} does not exist")
+        return database
+
+    def _read(self, question: Callable[[Connection], T]) -> T:
+        def ask() -> T:
+            with database.reading() as connection:
+                return question(connection)
+
+        self._writer.flush(_PATIENCE)
+        database = self._existing()
+        return self._command(ask)
+
+    def _command(self, act: Callable[[], T]) -> T:
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+        try:
+            return act()
+        except DBAPIError as error:
+            raise _ledger_error(error.orig or error) from error
+        except (SQLAlchemyError, UnavailableError, RefusedError) as error:
+            raise _ledger_error(error) from error
+
+    def _upkeep(self, database: Database) -> None:
+        retention = self.config.retention
+        if retention.payloads_days is not None or retention.rows_days is not None:
+            from llm_router.ledger.retention import purge
+
+            days = {"payloads_days": retention.payloads_days, "rows_days": retention.rows_days}
+            purge(database, now=self._clock(), **days)
+
+    def _forked(self) -> None:
+        if self._database is not None:
+            self._database.forget_connections()
+
+
+def spool_path(config: LedgerConfig, engine: Engine | None = None) -> Path | None:
+    """Return where rows wait while the database is away; every process finds the same file."""
+    if config.spool:
+        return Path(config.spool)
+    url = engine.url.render_as_string(hide_password=True) if engine is not None else config.url
+    if url.startswith("sqlite"):
+        name = url.partition("///")[2].partition("?")[0].removeprefix("file:")
+        return Path(f"{name}-spool.jsonl") if name and name != ":memory:" else None
+    folder = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    # Without user and password: a rotated password must not hide the spool.
+    place = hashlib.sha256(url.rpartition("@")[2].encode()).hexdigest()[:12]
+    return folder / "llm_router" / f"{place}-spool.jsonl"
+
+
+def _import_reconcile() -> Any:
+    from llm_router.ledger import reconcile
+
+    return reconcile
+
+
+def _ledger_error(error: BaseException) -> LedgerError:
+    from llm_router.ledger.outage import reason_of_database_error
+
+    hint = error.hint if isinstance(error, UnavailableError) else None
+    if reason_of_database_error(error) == "old_schema":
+        hint = "Run `llm-router db upgrade`."
+    return LedgerError(f"the ledger's database says: {error}", hint=hint)

@@ -1,0 +1,271 @@
+"""Reading: requests, one request whole, and sums by what one likes. Aggregation is SQL's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import ColumnElement, RowMapping, Select, cast, func, literal_column, or_, select
+
+from llm_router.errors import LedgerError
+from llm_router.ledger.columns import usd_sum
+from llm_router.ledger.tables import attempts, configs, payloads, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from sqlalchemy import Connection
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """Tokens and USD as in `Usage` and `Cost`; None means unknown."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    cost_total: Decimal | None
+    cost_reported: Decimal | None
+    cost_upstream: Decimal | None
+    cost_computed: Decimal | None
+    cost_source: str | None
+    is_byok: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow(Bill):
+    """One logical call; the bill sums its attempts that carry one."""
+
+    id: str
+    started_at: datetime
+    alias: str | None
+    requested: str
+    operation: str
+    stream: bool
+    status: str
+    """"started" while in flight, and for ever where the process died before the end."""
+    error: str | None
+    error_code: str | None
+    status_code: int | None
+    attempts: int | None
+    latency_ms: float | None
+    user: str | None
+    tags: Mapping[str, str]
+    config_fingerprint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow(Bill):
+    """One attempt."""
+
+    id: str
+    request_id: str
+    number: int
+    started_at: datetime
+    alias: str | None
+    deployment: str
+    provider: str
+    model: str
+    served_model: str | None
+    upstream_provider: str | None
+    response_id: str | None
+    stream: bool
+    mode_used: str | None
+    status: str
+    error: str | None
+    error_code: str | None
+    status_code: int | None
+    finish_reason: str | None
+    native_finish_reason: str | None
+    latency_ms: float | None
+    time_to_first_token_ms: float | None
+    reconciled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadRow:
+    """Content that `store: full` kept: a "request", "response" or "error"."""
+
+    attempt_id: str | None
+    kind: str
+    body: Any
+    """JSON data, redacted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDetail:
+    """All that is known of one call."""
+
+    request: RequestRow
+    attempts: tuple[AttemptRow, ...]
+    payloads: tuple[PayloadRow, ...]
+    config: str | None
+    """The configuration in force, as JSON text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRow:
+    """Sums over one group of attempts. A sum is over what is known, None where nothing is."""
+
+    group: Mapping[str, str | None]
+    requests: int
+    """Calls that sent at least one attempt; counted where their first attempt is."""
+    attempts: int
+    failed: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cost: Decimal | None
+    """USD: the known totals."""
+    computed: Decimal | None
+    """USD: tokens times known prices, for comparison."""
+    without_cost: int
+    """Attempts whose cost is unknown, and so not in `cost`."""
+
+
+_ON_ATTEMPTS = {
+    "day": attempts.c.day,
+    "alias": attempts.c.alias,
+    "upstream": attempts.c.upstream_provider,
+    "provider": attempts.c.provider,
+    "deployment": attempts.c.deployment,
+    "model": attempts.c.served_model,
+    "status": attempts.c.status,
+    "error": attempts.c.error,
+}
+_ON_REQUESTS = {
+    "user": requests.c.user,
+    "operation": requests.c.operation,
+    "requested": requests.c.requested,
+    "config": requests.c.config_fingerprint,
+}
+GROUPS = (*_ON_ATTEMPTS, *_ON_REQUESTS, "tag:<name>")
+
+
+def logs(
+    connection: Connection, *, failed: bool = False, alias: str | None = None, limit: int = 50
+) -> list[RequestRow]:
+    """Return the newest requests first."""
+    query = select(requests).order_by(requests.c.id.desc()).limit(limit)
+    if failed:
+        query = query.where(requests.c.status == "failed")
+    if alias is not None:
+        query = query.where(requests.c.alias == alias)
+    return [_row(RequestRow, row) for row in connection.execute(query).mappings()]
+
+
+def show(connection: Connection, id: str) -> RequestDetail:
+    """Return a call by its id, an attempt's id or the provider's response id.
+
+    Raises LedgerError when there is none.
+    """
+    of_attempt = select(attempts.c.request_id).where(
+        or_(attempts.c.id == id, attempts.c.response_id == id)
+    )
+    query = select(requests).where(or_(requests.c.id == id, requests.c.id.in_(of_attempt)))
+    found = connection.execute(query.limit(1)).mappings().first()
+    if found is None:
+        raise LedgerError(f"no request {id!r} in the ledger")
+    request = _row(RequestRow, found)
+    text = select(configs.c.text).where(configs.c.fingerprint == request.config_fingerprint)
+    return RequestDetail(
+        request=request,
+        attempts=_attempts_of(connection, request.id),
+        payloads=_payloads_of(connection, request.id),
+        config=connection.execute(text).scalar(),
+    )
+
+
+def report(
+    connection: Connection,
+    *,
+    by: Sequence[str] = ("alias",),
+    since: date | None = None,
+    until: date | None = None,
+) -> list[ReportRow]:
+    """Sum up attempts by *by*, names of `GROUPS`, in whole UTC days, *until* left out.
+
+    Raises LedgerError for an unknown group.
+    """
+    query = _sums([_group(name) for name in by], joined=any(_is_of_request(name) for name in by))
+    if since is not None:
+        query = query.where(attempts.c.day >= _day(since))
+    if until is not None:
+        query = query.where(attempts.c.day < _day(until))
+    measures = [f.name for f in fields(ReportRow) if f.name != "group"]
+    return [
+        ReportRow(group=dict(zip(by, row, strict=False)), **{n: getattr(row, n) for n in measures})
+        for row in connection.execute(query)
+    ]
+
+
+def _sums(groups: list[ColumnElement[Any]], *, joined: bool) -> Select[Any]:
+    labelled = [column.label(f"group_{place}") for place, column in enumerate(groups)]
+    query = select(
+        *labelled,
+        func.count().filter(attempts.c.number == 1).label("requests"),
+        func.count().label("attempts"),
+        func.count().filter(attempts.c.status == "failed").label("failed"),
+        *(_whole_sum(name) for name in ("input_tokens", "output_tokens", "cache_read_tokens")),
+        usd_sum(attempts.c.cost_total).label("cost"),
+        usd_sum(attempts.c.cost_computed).label("computed"),
+        (func.count() - func.count(attempts.c.cost_total)).label("without_cost"),
+    ).select_from(attempts)
+    if joined:
+        query = query.outerjoin(requests, requests.c.id == attempts.c.request_id)
+    # By position: PostgreSQL takes the same expression with another parameter for another one.
+    places: list[ColumnElement[Any]] = [
+        literal_column(str(place)) for place in range(1, len(groups) + 1)
+    ]
+    return query.group_by(*places).order_by(*places)
+
+
+def _whole_sum(name: str) -> ColumnElement[int]:
+    # PostgreSQL sums BIGINT to NUMERIC, which would come back as Decimal.
+    column = attempts.c[name]
+    return cast(func.sum(column), column.type).label(name)
+
+
+def _is_of_request(name: str) -> bool:
+    return name in _ON_REQUESTS or name.startswith("tag:")
+
+
+def _group(name: str) -> ColumnElement[Any]:
+    if name.startswith("tag:"):
+        tag: ColumnElement[Any] = requests.c.tags[name.removeprefix("tag:")].as_string()
+        return tag
+    column = _ON_ATTEMPTS.get(name, _ON_REQUESTS.get(name))
+    if column is None:
+        raise LedgerError(f"cannot report by {name!r}: choose from {', '.join(GROUPS)}")
+    return column
+
+
+def _day(moment: date) -> str:
+    if isinstance(moment, datetime):
+        moment = moment.astimezone(UTC).date()
+    return moment.isoformat()
+
+
+def _attempts_of(connection: Connection, request_id: str) -> tuple[AttemptRow, ...]:
+    query = select(attempts).where(attempts.c.request_id == request_id).order_by(attempts.c.number)
+    return tuple(_row(AttemptRow, row) for row in connection.execute(query).mappings())
+
+
+def _payloads_of(connection: Connection, request_id: str) -> tuple[PayloadRow, ...]:
+    query = select(payloads).where(payloads.c.request_id == request_id).order_by(payloads.c.id)
+    return tuple(
+        PayloadRow(attempt_id=row.attempt_id, kind=row.kind, body=json.loads(row.body))
+        for row in connection.execute(query)
+    )
+
+
+def _row(kind: type[R], row: RowMapping) -> R:
+    return kind(**{f.name: row[f.name] for f in fields(kind)})  # type: ignore[arg-type]  # R is a dataclass
