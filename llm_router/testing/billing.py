@@ -259,8 +259,9 @@ def _prefixes(body: Mapping[str, Any]) -> Iterator[_Prefix]:
     segments = [*(body.get("tools") or ())]
     for message in body.get("messages") or ():
         content = message.get("content")
-        parts = content if isinstance(content, list) else [message]
-        segments += parts
+        if isinstance(content, str) and not message.get("tool_calls"):
+            content = [{"type": "text", "text": content}]  # upstreams take the two as the same
+        segments += content if isinstance(content, list) else [message]
     for index, segment in enumerate(segments):
         text = dumps({key: value for key, value in segment.items() if key != "cache_control"})
         digest.update(text.encode(errors="surrogatepass"))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.request import PARAM_NAMES, Deployment
-from llm_router.config import AliasConfig
-from llm_router.providers.openrouter.provider import OpenRouterProvider
-from llm_router.routing.question import Question
+from llm_router.completions.request import PARAM_NAMES
+
+if TYPE_CHECKING:
+    from llm_router.router import Router
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings"
-# Without effect since usage is always complete, or the default written out.
-_NO_EFFECT = ("stream_options", "usage", "n")
+# Without effect since usage is always complete, the default written out, or what the method
+# (`complete` or `stream`) decides.
+_NO_EFFECT = ("stream_options", "usage", "n", "stream")
 
 
 def requests() -> dict[str, dict[str, Any]]:
@@ -36,20 +37,18 @@ def answers() -> dict[str, dict[str, Any]]:
     return found
 
 
-def body_of(provider: OpenRouterProvider, model: str, messages: Any, **options: Any) -> Any:
-    """Return the body that a call with these words sends (`provider` has been opened)."""
-    stream = options.pop("stream", False)
-    question = Question.ask("complete", messages, options)  # type: ignore[arg-type]  # from data
-    deployment = Deployment(provider="openrouter", model=model)
-    row = AliasConfig(model=deployment.name)
-    request = question.to(deployment, row, request_id="r", alias=None, stream=stream)
-    return provider.preview(request).body
+def body_of(router: Router, model: str, messages: Any, **options: Any) -> Any:
+    """Return the body that a call with these words sends."""
+    explanation = router.explain(f"openrouter/{model}", messages, **options)
+    request = explanation.candidates[0].request
+    assert request is not None
+    return request.body
 
 
 def options_of(request: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a call that say what a recorded request says beside its messages."""
     rest = {name: item for name, item in request.items() if name not in ("model", "messages")}
-    options = {name: item for name, item in rest.items() if name in (*PARAM_NAMES, "stream")}
+    options = {name: item for name, item in rest.items() if name in PARAM_NAMES}
     vendor = {name: item for name, item in rest.items() if name not in (*options, *_NO_EFFECT)}
     if "reasoning_effort" in vendor:
         options["reasoning"] = vendor.pop("reasoning_effort")
@@ -64,8 +63,6 @@ def options_of(request: dict[str, Any]) -> dict[str, Any]:
 def meaning(body: Any) -> dict[str, Any]:
     """Return a body with one spelling for what the API takes as the same."""
     meant = {name: item for name, item in body.items() if name not in _NO_EFFECT}
-    if meant.get("stream") is False:
-        del meant["stream"]
     if "reasoning_effort" in meant:
         meant["reasoning"] = {"effort": meant.pop("reasoning_effort")}
     meant["messages"] = [_message(message) for message in meant["messages"]]

@@ -27,7 +27,7 @@ def test_system_stands_before_everything() -> None:
 
 
 def test_messages_pass_through_with_keys_we_do_not_know() -> None:
-    messages = [
+    messages: Any = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {}}]},
         {"role": "assistant", "content": [], "tool_calls": [], "x_new": {"a": 1}},

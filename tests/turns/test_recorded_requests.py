@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr, create_model
+from pydantic import BaseModel, Field, create_model
 
 from llm_router.completions.completion import Completion, ToolCall
 from llm_router.completions.parts import FilePart
 from llm_router.completions.tools import tool_result
-from llm_router.config import ProviderConfig
-from llm_router.providers.openrouter.provider import OpenRouterProvider
+from llm_router.router import Router
 from tests.turns.recorded import RECORDINGS, body_of, meaning, options_of, requests
 
 pytestmark = [
@@ -29,21 +28,27 @@ REFUSED = {"err400_empty_input"}
 
 
 @pytest.fixture(scope="module")
-def provider() -> OpenRouterProvider:
-    row = ProviderConfig(api_key=SecretStr("sk-or-v1-test"), base_url="http://127.0.0.1:9/api/v1")
-    provider = OpenRouterProvider("openrouter", row)
-    asyncio.run(provider.open())
-    return provider
+def router() -> Router:
+    row = {"api_key": "sk-or-v1-test", "base_url": "http://127.0.0.1:9/api/v1"}
+    router = Router.from_dict({"version": 1, "providers": {"openrouter": row}})
+    asyncio.run(_open_and_close(router))
+    return router
+
+
+async def _open_and_close(router: Router) -> None:
+    """`explain` needs what opening imports, and no connection."""
+    async with router:
+        pass
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED.keys() - REFUSED))
 def test_a_request_is_sent_as_it_was_recorded_when_it_is_asked_in_plain_data(
-    provider: OpenRouterProvider, name: str
+    router: Router, name: str
 ) -> None:
     recorded = RECORDED[name]
     before = copy.deepcopy(recorded)
     model = recorded.get("model", "any/model")
-    body = body_of(provider, model, recorded["messages"], **options_of(recorded))
+    body = body_of(router, model, recorded["messages"], **options_of(recorded))
     assert meaning(body) == meaning({"model": model} | recorded)
     assert recorded == before
 
@@ -102,7 +107,9 @@ def one_text_argument(request: dict[str, Any], place: int = 0) -> type[BaseModel
     (argument, schema), *_ = function["parameters"]["properties"].items()
     field = Field(description=schema.get("description"))
     doc = function["description"]
-    return create_model(function["name"], __doc__=doc, **{argument: (str, field)})
+    fields: dict[str, Any] = {argument: (str, field)}
+    model: type[BaseModel] = create_model(str(function["name"]), __doc__=doc, **fields)
+    return model
 
 
 def weather_of_no_city() -> None: ...
@@ -136,9 +143,7 @@ TOOLS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_functions_and_models_make_the_recorded_tools(
-    provider: OpenRouterProvider, name: str
-) -> None:
+def test_functions_and_models_make_the_recorded_tools(router: Router, name: str) -> None:
     recorded = RECORDED[name]
     options = options_of(recorded) | {"tools": TOOLS[name](recorded)}
     if isinstance(options.get("tool_choice"), dict):
@@ -147,7 +152,7 @@ def test_functions_and_models_make_the_recorded_tools(
     messages: Any = [m for m in recorded["messages"] if m["role"] != "system"]
     # A content list may hold plain text.
     messages = [{"role": "system", "content": [_text_of(m)]} for m in system] + messages
-    body = body_of(provider, recorded["model"], messages, **options)
+    body = body_of(router, recorded["model"], messages, **options)
     assert meaning(body) == meaning(recorded)
 
 
@@ -155,7 +160,7 @@ def test_functions_and_models_make_the_recorded_tools(
     "name", ["err200_json_top_level_error_cloudflare", "err200_json_top_level_error_deepinfra"]
 )
 def test_an_answer_and_its_tool_result_make_the_recorded_second_turn(
-    provider: OpenRouterProvider, name: str
+    router: Router, name: str
 ) -> None:
     recorded = RECORDED[name]
     asked, answered, result = recorded["messages"]
@@ -165,22 +170,22 @@ def test_an_answer_and_its_tool_result_make_the_recorded_second_turn(
     reply = Completion(tool_calls=(call,))
     assert call.arguments is not None
     messages = [asked, reply, tool_result(call, sum(call.arguments.values())) | {"name": "add"}]
-    body = body_of(provider, recorded["model"], messages, **options_of(recorded))
+    body = body_of(router, recorded["model"], messages, **options_of(recorded))
     assert meaning(body) == meaning(recorded)
     assert result == messages[2]
 
 
-def test_bytes_make_the_recorded_pdf(provider: OpenRouterProvider) -> None:
+def test_bytes_make_the_recorded_pdf(router: Router) -> None:
     recorded = RECORDED["ok_json_pdf_file_annotation_plugin_cost"]
     text, file = recorded["messages"][0]["content"]
     data = base64.b64decode(file["file"]["file_data"].partition(",")[2])
     content = [text["text"], FilePart(data, filename=file["file"]["filename"])]
-    body = body_of(provider, recorded["model"], [{"role": "user", "content": content}])
+    body = body_of(router, recorded["model"], [{"role": "user", "content": content}])
     assert meaning(body) == meaning(recorded)
 
 
 def test_a_budget_and_an_effort_make_the_recorded_reasoning(
-    provider: OpenRouterProvider,
+    router: Router,
 ) -> None:
     for name, asked in (
         ("ok_json_reasoning_text_signature", 1024),
@@ -190,18 +195,18 @@ def test_a_budget_and_an_effort_make_the_recorded_reasoning(
     ):
         recorded = RECORDED[name]
         options = options_of(recorded) | {"reasoning": asked}
-        body = body_of(provider, recorded["model"], recorded["messages"], **options)
+        body = body_of(router, recorded["model"], recorded["messages"], **options)
         assert meaning(body) == meaning(recorded)
 
 
 def test_a_cache_policy_makes_the_recorded_breakpoint_on_a_long_system_prompt(
-    provider: OpenRouterProvider,
+    router: Router,
 ) -> None:
     recorded = RECORDED["ok_json_cache_read_and_write_gemini"]
     system, question = map(_text_of, recorded["messages"])
     for policy in ("auto", {"ttl": "1h"}):
         options = options_of(recorded) | {"system": system, "cache": policy}
-        body = body_of(provider, recorded["model"], question, **options)
+        body = body_of(router, recorded["model"], question, **options)
         assert meaning(body) == meaning(recorded)
 
 
@@ -214,11 +219,11 @@ def test_a_cache_policy_makes_the_recorded_breakpoint_on_a_long_system_prompt(
     ],
 )
 def test_a_cache_policy_keeps_the_recorded_breakpoints_and_adds_to_them(
-    provider: OpenRouterProvider, name: str
+    router: Router, name: str
 ) -> None:
     recorded = RECORDED[name]
     options = options_of(recorded) | {"cache": {"ttl": "5m"}}
-    body = body_of(provider, recorded["model"], recorded["messages"], **options)
+    body = body_of(router, recorded["model"], recorded["messages"], **options)
     for sent, given in zip(body["messages"], recorded["messages"], strict=True):
         assert _text_of(sent) == _text_of(given)
         assert isinstance(given["content"], str) or sent == given
