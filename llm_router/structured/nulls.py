@@ -58,7 +58,10 @@ def _fitting(data: Any, schema: Any, root: Node) -> Node:
         found: Node = schema
         return found
     fitting = [_fitting(data, branch, root) for branch in branches]
-    return max(fitting, key=lambda branch: _fit(data, branch, root))
+    best = max(fitting, key=lambda branch: _fit(data, branch, root))
+    if "properties" not in schema:
+        return best
+    return {**schema, "properties": _properties(best, root) | _properties(schema, root)}
 
 
 def _fit(data: Any, schema: Node, root: Node) -> int:
@@ -86,7 +89,8 @@ def _properties(schema: Node, root: Node) -> Node:
     found: Node = {}
     for part in schema.get("allOf", ()):
         found |= _properties(follow(part, root), root)
-    return found | schema.get("properties", {})
+    found |= schema.get("properties", {})
+    return found
 
 
 def _dump(data: Any) -> str:

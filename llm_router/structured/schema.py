@@ -6,6 +6,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 WRAP_KEY = "value"
 _MAX_PROBLEMS, _MAX_PROBLEM_CHARS = 20, 300
 _CACHED_SCHEMAS = 256
+_LONG_NUMBER = re.compile(r"\d[\d.]{15}")
+_LITERAL = re.compile(r'"(?:\\.|[^"\\])*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')
 
 
 class MismatchError(ValueError):
@@ -159,10 +162,44 @@ def _name_of(tp: Any, shown: Node) -> str:
     return str(shown.get("title") or name or "answer")
 
 
+def _json_reader(adapter: TypeAdapter[Any]) -> Callable[[str], Any]:
+    """Return the adapter's `validate_json`, that of a type with Decimals keeping every digit.
+
+    pydantic reads a JSON number as a float before it makes a Decimal of it; a string it does not.
+    """
+    if not _has_decimals(adapter.core_schema):
+        return adapter.validate_json
+
+    def validate(text: str) -> Any:
+        if _LONG_NUMBER.search(text):
+            try:
+                return adapter.validate_json(_LITERAL.sub(_quote_lossy, text))
+            except ValidationError:
+                pass  # a number of a field that takes no string: read as it is
+        return adapter.validate_json(text)
+
+    return validate
+
+
+def _has_decimals(core: Any) -> bool:
+    if isinstance(core, dict):
+        return core.get("type") == "decimal" or any(map(_has_decimals, core.values()))
+    return isinstance(core, list | tuple) and any(map(_has_decimals, core))
+
+
+def _quote_lossy(literal: re.Match[str]) -> str:
+    text = literal.group()
+    if text.startswith('"') or not _LONG_NUMBER.search(text):
+        return text
+    return text if Decimal(text) == Decimal(repr(float(text))) else f'"{text}"'
+
+
 def _reader(adapter: TypeAdapter[Any]) -> Callable[[str], Any]:
+    validate = _json_reader(adapter)
+
     def read(text: str) -> Any:
         try:
-            return adapter.validate_json(text)
+            return validate(text)
         except ValidationError as error:
             raise MismatchError(_pydantic_problems(error)) from None
 
@@ -170,13 +207,15 @@ def _reader(adapter: TypeAdapter[Any]) -> Callable[[str], Any]:
 
 
 def _wrapped_reader(wrapper: TypeAdapter[Any], bare: TypeAdapter[Any]) -> Callable[[str], Any]:
+    validate_wrapped, validate_bare = _json_reader(wrapper), _json_reader(bare)
+
     def read(text: str) -> Any:
         try:
-            return wrapper.validate_json(text).value
+            return validate_wrapped(text).value
         except ValidationError as error:
             first = error
         try:
-            return bare.validate_json(text)
+            return validate_bare(text)
         except ValidationError as error:
             problem = first.errors(include_url=False, include_context=False)[0]
             was_wrapped = problem["loc"][:1] == (WRAP_KEY,) and problem["type"] != "missing"
