@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     )
     from llm_router.ledger.database import Database
     from llm_router.ledger.migrate import SchemaStatus
-    from llm_router.ledger.reconcile import Reconciled
-    from llm_router.ledger.reports import ReportRow, RequestDetail, RequestRow
-    from llm_router.ledger.retention import Purged
+    from llm_router.ledger.results import Purged, Reconciled, ReportRow, RequestDetail, RequestRow
 
 T = TypeVar("T")
 _PATIENCE = 30.0

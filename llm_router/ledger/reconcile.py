@@ -7,12 +7,12 @@ and the request's totals are summed anew.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import func, select, update
 
 from llm_router.errors import AuthenticationError, PermissionDeniedError, ProviderError
+from llm_router.ledger.results import Reconciled
 from llm_router.ledger.rows import bill
 from llm_router.ledger.tables import attempts, requests
 from llm_router.usage import Cost, CostSource, Usage
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
 
 _WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further round for those that are not there yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciled:
-    """What became of the attempts with unknown cost."""
-
-    completed: int = 0
-    missing: int = 0
-    """Still unknown to the provider: try later."""
-    failed: int = 0
-    """The look-up failed."""
 
 
 async def reconcile(

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Table, delete, select
 
+from llm_router.ledger.results import Purged
 from llm_router.ledger.tables import attempts, payloads, requests
 
 if TYPE_CHECKING:
     from llm_router.ledger.database import Database
 
 _STEP = 2_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purged:
-    """How many rows were deleted."""
-
-    payloads: int = 0
-    attempts: int = 0
-    requests: int = 0
 
 
 def purge(
