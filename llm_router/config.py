@@ -281,6 +281,10 @@ class RouterConfig(Sections):
         """A short hash of `text`: two records with the same one ran on the same configuration."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
+    def with_ledger(self, ledger: LedgerConfig | None) -> RouterConfig:
+        """Return the same configuration, recorded elsewhere or not at all."""
+        return self.model_copy(update={"ledger": ledger})
+
     def deployments(self, alias: str) -> tuple[Deployment, ...]:
         """Return what serves *alias*, in order, each deployment once; KeyError when unknown."""
         found: dict[str, Deployment] = {}

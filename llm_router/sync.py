@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import date
     from types import TracebackType
     from typing import Unpack
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from llm_router.completions.request import CallOptions, Prompt
     from llm_router.completions.stream_events import StreamEvent
     from llm_router.config import RouterConfig, StructuredMode
+    from llm_router.ledger.ledger import Ledger
+    from llm_router.ledger.results import Reconciled, ReportRow
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
     from llm_router.streams import CompletionStream
@@ -99,13 +102,15 @@ class SyncRouter:
         return self._router.config
 
     @property
+    def ledger(self) -> Ledger | None:
+        return self._router.ledger
+
+    @property
     def aliases(self) -> tuple[str, ...]:
         """See `Router.aliases`."""
         return self._router.aliases
 
-    def complete(
-        self, model: str, messages: Prompt, **options: Unpack[CallOptions]
-    ) -> Completion:
+    def complete(self, model: str, messages: Prompt, **options: Unpack[CallOptions]) -> Completion:
         """See `Router.complete`."""
         return self._call(lambda: self._router.complete(model, messages, **options))
 
@@ -165,6 +170,20 @@ class SyncRouter:
     def health(self) -> dict[str, Health]:
         """See `Router.health`."""
         return self._router.health()
+
+    def reconcile(self, *, limit: int = 100) -> Reconciled:
+        """See `Router.reconcile`."""
+        return self._call(lambda: self._router.reconcile(limit=limit))
+
+    def report(
+        self,
+        *,
+        by: Sequence[str] = ("alias",),
+        since: date | None = None,
+        until: date | None = None,
+    ) -> list[ReportRow]:
+        """See `Router.report`."""
+        return self._call(lambda: self._router.report(by=by, since=since, until=until))
 
     def embed(self, model: str, texts: str | Sequence[str]) -> NoReturn:
         """See `Router.embed`."""

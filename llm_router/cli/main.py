@@ -54,3 +54,7 @@ for command in (
     demo, complete, explain, check, init, sandbox, logs, show, report, reconcile, purge, db,
 ):  # fmt: skip
     main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from llm_router.completions.completion import Completion
     from llm_router.completions.models import ModelInfo
+    from llm_router.completions.records import Generation
     from llm_router.completions.request import ProviderRequest, RequestPreview
     from llm_router.completions.stream_events import StreamEvent
 
@@ -67,4 +68,13 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class GenerationSource(Protocol):
+    """A provider that says afterwards what an answer cost."""
+
+    async def fetch_generation(self, response_id: str) -> Generation | None:
+        """Return its record of an answer; None while it has none. Raises ProviderError."""
         ...

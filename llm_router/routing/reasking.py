@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from llm_router.completions.request import Message
     from llm_router.routing.call import Call, RunningAttempt
-    from llm_router.structured.parsing import Parse, Reading
+    from llm_router.structured.parsing import Parse
+    from llm_router.structured.reading import Reading
 
 
 async def parse_answer(

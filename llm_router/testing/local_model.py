@@ -86,7 +86,7 @@ def find_weights() -> Path:
 
 def serve(weights: str) -> None:
     """Run the server until standard input ends, which it does when the parent dies."""
-    import xllamacpp
+    import xllamacpp  # type: ignore[import-untyped]  # it ships no types
 
     params = xllamacpp.CommonParams()
     params.model.path = weights
