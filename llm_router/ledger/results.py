@@ -145,10 +145,3 @@ class Reconciled:
             missing=self.missing + other.missing,
             failed=self.failed + other.failed,
         )
-
-    def __add__(self, other: Reconciled) -> Reconciled:
-        return Reconciled(
-            completed=self.completed + other.completed,
-            missing=self.missing + other.missing,
-            failed=self.failed + other.failed,
-        )
