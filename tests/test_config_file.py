@@ -177,15 +177,21 @@ class TestVariables:
 
 
 class TestYaml:
+    def test_a_variable_needs_no_quotes_when_it_stands_between_braces(self) -> None:
+        text = "providers: {p: {base_url: ${HOST:-https://x.example/v1}, api_key: ${K}}}"
+        row = config_file.from_text(text, environ={"K": "secret-key"}).providers["p"]
+
+        assert (row.base_url, row.api_key_env) == ("https://x.example/v1", "K")
+
     def test_words_are_texts_when_only_yaml_1_1_thought_otherwise(self) -> None:
-        text = "aliases: {off: {model: openrouter/a/b, cache: off, params: {stop: [yes, 2020-01-02, 1:30, <<]}}}"
+        text = "aliases: {off: {model: openrouter/a/b, cache: off, params: {stop: [yes, 2020-01-02, 1:30, <<]}}}"  # noqa: E501
         row = config_file.from_text(text, environ={}).aliases["off"]
 
         assert row.cache == "off"
         assert row.params["stop"] == ["yes", "2020-01-02", "1:30", "<<"]
 
     def test_numbers_are_numbers_when_they_are_written_so(self) -> None:
-        text = "aliases: {a: {model: openrouter/a/b, params: {logit_bias: {1: 1e2, 2: -0x, 3: 0x1F, 4: 0o17, 5: .5}}}}"
+        text = "aliases: {a: {model: openrouter/a/b, params: {logit_bias: {1: 1e2, 2: -0x, 3: 0x1F, 4: 0o17, 5: .5}}}}"  # noqa: E501
         row = config_file.from_text(text, environ={}).aliases["a"]
 
         bias = {"1": 100.0, "2": "-0x", "3": 31, "4": 15, "5": 0.5}

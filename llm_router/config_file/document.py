@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _MOST_NODES = 20_000
 _PREFIX = "tag:yaml.org,2002:"
 _LINE_WITH_SECRET = re.compile(r"(?i)key|token|secret|password|authorization|cookie|://")
+# `{key: ${VAR}}` is no YAML, and everyone writes it: braces of variables are taken out of the
+# parser's sight, by characters for private use and of the same number, so that marks stay right.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*(?::-[^{}\s,]*)?)\}", re.ASCII)
 _SCALARS = {
     "null": (r"~|null|Null|NULL|", "~nN\0"),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -49,6 +53,11 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        node.value = node.value.translate({ord(_OPEN): "{", ord(_CLOSE): "}"})
         return node
 
 
@@ -78,7 +87,7 @@ def parse(text: str) -> Document:
     """Read *text*; what cannot be read as YAML is a problem, never an exception."""
     document = Document()
     try:
-        loader = _Loader(text)
+        loader = _Loader(_VARIABLE.sub(rf"${_OPEN}\1{_CLOSE}", text))
         try:
             node = loader.get_single_node()
         finally:

@@ -72,6 +72,7 @@ class Substitution:
             fix = "write ${NAME}, ${NAME:-default}, or $${ for a plain one"
             message = f"`${{` starts no variable: {quote(found.string, path)}; {fix}"
             self.problems.append(Problem(path, message))
+            self.unset.add(path)
             return ""
         value = self.environ.get(name, "")
         if not value.strip():
