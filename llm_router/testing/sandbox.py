@@ -247,9 +247,3 @@ class Sandbox:
             if time.monotonic() > until:
                 raise TimeoutError(f"{self.in_flight} requests are still in flight")
             time.sleep(0.002)
-
-    @classmethod
-    def run_forever(cls, port: int = 0, **settings: Any) -> None:
-        """Start a sandbox and serve until interrupted (KeyboardInterrupt passes through)."""
-        with cls(port=port, **settings):
-            threading.Event().wait()
