@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
+from inspect import isroutine
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from pydantic import TypeAdapter, ValidationError, create_model
@@ -119,6 +120,12 @@ class SchemaCache:
         self._size = size
         self._held: OrderedDict[Any, Schema[Any]] = OrderedDict()
 
+    @overload
+    def get(self, schema: type[T]) -> Schema[T]: ...
+
+    @overload
+    def get(self, schema: Any) -> Schema[Any]: ...
+
     def get(self, schema: Any) -> Schema[Any]:
         """Return `Schema.of(schema)`, built now or before."""
         try:
@@ -143,6 +150,8 @@ def _cache_key(schema: Any) -> Any:
 
 def _from_type(tp: Any) -> Schema[Any]:
     try:
+        if isinstance(tp, str) or isroutine(tp):  # pydantic would look the one up, call the other
+            raise PydanticUserError("it is a name or a function", code=None)
         adapter: TypeAdapter[Any] = TypeAdapter(tp)
         shown = adapter.json_schema()
         if is_object(shown, shown):

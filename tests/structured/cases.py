@@ -1,4 +1,5 @@
 """Schemas as applications write them, each with an instance: the table of the suite."""
+# ruff: noqa: E501 - a row of a table is one line
 
 from __future__ import annotations
 
@@ -7,12 +8,12 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.dataclasses import dataclass as pydantic_dataclass
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 T = TypeVar("T")
 

@@ -63,7 +63,8 @@ def _properties_for(data: dict[str, Any], schema: Node, root: Node) -> Node:
         own |= _properties_for(data, follow(part, root), root)
     if own:
         return own
-    for branch in schema.get("oneOf", schema.get("anyOf", ())):
+    branches: list[Any] = schema.get("oneOf") or schema.get("anyOf") or []
+    for branch in branches:
         branch = follow(branch, root)
         if branch.get("type") == "array" or "properties" not in branch:
             continue

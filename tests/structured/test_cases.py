@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
-from tests.structured.cases import CASES, Case
-from tests.structured.helpers import DEPLOYMENT, calls, in_strict_form, request, says
 
 from llm_router.config import StructuredMode
 from llm_router.errors import ConfigurationError
 from llm_router.structured.modes import LADDER, Capabilities, ModeMemory
 from llm_router.structured.parsing import Parse
 from llm_router.structured.schema import Schema
+from tests.structured.cases import CASES, Case
+from tests.structured.helpers import DEPLOYMENT, calls, in_strict_form, request, says
 
 ALLOWED = {
     "type", "properties", "required", "additionalProperties", "items", "enum", "anyOf", "$ref",

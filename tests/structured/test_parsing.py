@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.structured.cases import Mapped, Point
-from tests.structured.helpers import DEPLOYMENT, QUESTION, calls, request, says
 
 from llm_router.completions.completion import Completion, ToolCall
 from llm_router.completions.models import ModelInfo
@@ -27,6 +25,8 @@ from llm_router.errors import (
 from llm_router.structured.modes import LADDER, Capabilities, ModeMemory
 from llm_router.structured.parsing import Invalid, Parse
 from llm_router.structured.schema import Schema
+from tests.structured.cases import Mapped, Point
+from tests.structured.helpers import DEPLOYMENT, QUESTION, calls, request, says
 
 
 class City(BaseModel):
@@ -157,7 +157,7 @@ def test_a_system_message_of_parts_gets_another_part() -> None:
 
 REFUSALS: list[tuple[StructuredMode, ProviderError]] = [
     ("json_schema", NoEndpointError("No endpoints found that support the provided parameters")),
-    ("json_schema", NoEndpointError("No endpoints found that can handle the requested parameters.")),
+    ("json_schema", NoEndpointError("No endpoints can handle the requested parameters.")),
     ("tool", NoEndpointError("No endpoints found that support tool use. To learn more…")),
     ("tool", NoEndpointError("No endpoints found that support the provided 'tool_choice' value.")),
     ("json_schema", InvalidRequestError("'response_format.type' must be 'text'")),

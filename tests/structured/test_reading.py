@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.structured.cases import Dog, Line, Tree
 
 from llm_router.structured.reading import read_text
 from llm_router.structured.schema import MismatchError, Schema
+from tests.structured.cases import Dog, Line, Tree
 
 LINE: Schema[Any] = Schema.of(Line)
 TREE: Schema[Any] = Schema.of(Tree)
