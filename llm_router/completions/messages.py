@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llm_router.completions.request import Prompt
 
 ROLES = frozenset(("system", "developer", "user", "assistant", "tool"))
+_PLAIN_ROLES = ROLES - {"tool"}
 
 
 def normalise_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, Any]]:
@@ -26,11 +27,22 @@ def normalise_messages(prompt: Prompt, system: str | None = None) -> list[dict[s
 
     Messages that need no change are the caller's own objects: read them, never write.
     """
-    head = [] if system is None else [{"role": "system", "content": system}]
+    head: list[dict[str, Any]] = []
+    if system is not None:
+        head.append({"role": "system", "content": system})
     if isinstance(prompt, str):
         return [*head, {"role": "user", "content": prompt}]
     items = _as_list(prompt)
-    return [*head, *(_message(item, f"messages[{place}]") for place, item in enumerate(items))]
+    for place, item in enumerate(items):
+        head.append(item if _is_plain(item) else _message(item, f"messages[{place}]"))
+    return head
+
+
+def _is_plain(item: Any) -> bool:
+    """Return whether nothing is to be checked or changed: most messages, so the quick way."""
+    return (
+        type(item) is dict and type(item.get("content")) is str and item.get("role") in _PLAIN_ROLES
+    )
 
 
 def _as_list(prompt: Any) -> Sequence[Any]:

@@ -46,7 +46,7 @@ class Question:
         if given.get("tools") is not None:
             given["tools"] = tool_definitions(given["tools"])
         if given.get("tool_choice") is not None:
-            given["tool_choice"] = choose_tool(given["tool_choice"])
+            given["tool_choice"] = choose_tool(given["tool_choice"], given.get("tools"))
         cache = options.get("cache")
         return cls(
             messages=normalise_messages(prompt, options.get("system")),
@@ -72,7 +72,7 @@ class Question:
         params = {name: value for name, value in merged.items() if value is not None}
         if "reasoning" in params:
             limit = params.get("max_tokens") or params.get("max_completion_tokens")
-            params["reasoning"] = normalise_reasoning(params["reasoning"], limit)
+            params["reasoning"] = normalise_reasoning(params["reasoning"], limit, self.extra_body)
         return ProviderRequest(
             request_id=request_id,
             alias=alias,

@@ -63,7 +63,8 @@ def _style(model: str) -> str | None:
 def _marks(messages: _Messages, tools: _Tools) -> Iterator[Mapping[str, Any]]:
     """Yield the caller's own marks."""
     for message in messages:
-        for holder in (message, *_parts(message)):
+        content = message.get("content")
+        for holder in (message, *(content if isinstance(content, list) else ())):
             if isinstance(holder.get("cache_control"), Mapping):
                 yield holder["cache_control"]
     yield from (tool["cache_control"] for tool in tools if tool.get("cache_control"))
