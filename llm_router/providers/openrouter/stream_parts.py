@@ -130,7 +130,7 @@ class _Detail:
             if name in _JOINED and isinstance(value, str):
                 self.pieces.setdefault(name, []).append(value)
             elif value is not None or name not in self.fields:
-                self.fields[name] = mend_all(value)
+                self.fields[mend(name)] = mend_all(value)
 
     def whole(self) -> dict[str, Any]:
         return self.fields | {name: mend("".join(parts)) for name, parts in self.pieces.items()}
@@ -168,10 +168,10 @@ class AudioParts:
         """Take one `delta.audio`; return its data and its transcript."""
         for name in ("id", "expires_at"):
             if audio.get(name) is not None:
-                self.fields[name] = audio[name]
+                self.fields[name] = mend_all(audio[name])
         data, said = text_or_none(audio.get("data")), text_or_none(audio.get("transcript"))
         if data:
-            self.data.append(data)
+            self.data.append(mend(data))
         return data or None, self.transcript.add(said) if said else None
 
     def message(self) -> dict[str, Any] | None:

@@ -245,7 +245,7 @@ class StreamReader:
                 events.append(AudioDelta(data, said))
 
     def _take_images(self, value: Any, events: list[StreamEvent]) -> None:
-        for part in objects(value):
+        for part in mend_all(objects(value)):
             if images := parts.images_of({"images": [part]}):
                 self._images.append(part)
                 events.append(ImageDelta(images[0]))
