@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from llm_router.completions.openrouter_options import openrouter_problems
+from llm_router.completions.reasoning import normalise_reasoning
 from llm_router.completions.request import PARAM_NAMES, Deployment
 from llm_router.completions.request import did_you_mean as did_you_mean  # where others look
 from llm_router.errors import ConfigurationError
@@ -180,6 +181,10 @@ class AliasConfig(_Part):
         for name in value:
             if name not in PARAM_NAMES:
                 raise ValueError(f"unknown parameter {name!r}{did_you_mean(name, PARAM_NAMES)}")
+        try:
+            normalise_reasoning(value.get("reasoning"), value.get("max_tokens"))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
         return value
 
     @field_validator("openrouter")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from llm_router.completions.reasoning import litellm_reasoning, normalise_reasoning
-from llm_router.errors import UnsupportedFeatureError
+from llm_router.config import AliasConfig, RouterConfig
+from llm_router.errors import ConfigurationError, UnsupportedFeatureError
 
 BOTH = ("reasoning_effort", "thinking")
 
@@ -106,3 +107,17 @@ def test_what_litellm_would_drop_is_refused(asked: Any, provider: str, supported
     assert reasoning is not None
     with pytest.raises(UnsupportedFeatureError, match=f"for {provider}"):
         litellm_reasoning(reasoning, provider, supported)
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"reasoning": "hihg"}, "did you mean 'high'"),
+        ({"reasoning": 500, "max_tokens": 500}, "must be smaller"),
+        ({"reasoning": 1.5}, "a budget in tokens"),
+    ],
+)
+def test_an_alias_that_asks_wrongly_is_a_configuration_error(params: Any, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"aliases.smart.params: .*{sentence}"):
+        RouterConfig(aliases={"smart": {"model": "openrouter/a/b", "params": params}})
+    AliasConfig(model="openrouter/a/b", params={"reasoning": "high"})
