@@ -40,9 +40,11 @@ class Source:
 
     def __init__(self, body: bytes = BODY) -> None:
         self.body, self.asked, self.hangs = body, 0, False
+        self.called = asyncio.Event()
 
     async def __call__(self) -> bytes:
         self.asked += 1
+        self.called.set()
         if self.hangs:
             await asyncio.Event().wait()
         return self.body
@@ -71,7 +73,7 @@ async def test_model_is_found_by_id_dated_name_and_with_suffixes(tmp_path: Path)
     info = await catalog.get("openai/gpt-4o-mini")
     assert info is not None
     assert (info.context_length, info.max_output_tokens) == (128000, 16384)
-    assert info.supported_parameters == {"tools", "temperature"}
+    assert info.supported_parameters == frozenset({"tools", "temperature"})
     assert info.input_modalities == {"text", "image"}
     assert info.prices == Prices(
         input=Decimal("0.00000015"), output=Decimal("0.0000006"), cache_read=Decimal(0)
@@ -211,8 +213,7 @@ async def test_closing_stops_a_fetch(tmp_path: Path) -> None:
     source.hangs = True
     catalog = make(tmp_path, source)
     catalog.touch()
-    while not source.asked:
-        await asyncio.sleep(0)
+    await source.called.wait()
     task = catalog._task
     await catalog.aclose()
     await catalog.aclose()

@@ -121,7 +121,6 @@ async def test_redirect_is_not_followed_and_says_so() -> None:
     async with serving(elsewhere) as server, provider_at(server.url) as provider:
         with pytest.raises(InvalidResponseError, match=r"307 .*other\.example.*base_url") as caught:
             await provider.complete(asking())
-        assert await server.empties()
     assert caught.value.status_code == 307
     assert (caught.value.alias, caught.value.model) == ("fast", "openrouter/openai/gpt-4o-mini")
 
@@ -225,7 +224,9 @@ def test_certificate_error_names_the_variable_to_set() -> None:
     from aiohttp.client_reqrep import ConnectionKey
 
     key = ConnectionKey("x.example", 443, True, True, None, None, None)
-    error = aiohttp.ClientConnectorCertificateError(key, ssl.SSLCertVerificationError("self-signed"))
+    error = aiohttp.ClientConnectorCertificateError(
+        key, ssl.SSLCertVerificationError("self-signed")
+    )
     assert "SSL_CERT_FILE" in str(http.connection_error(error, "https://x.example/v1"))
 
 

@@ -112,7 +112,9 @@ def test_keys_sent_are_keys_asked_for_any_combination(
     )
     before = copy.deepcopy(request)
     body = builder.body(request)
-    assert body.keys() == {"model", "messages"} | params | options | ({"stream"} if stream else set())
+    assert body.keys() == {"model", "messages"} | params | options | (
+        {"stream"} if stream else set()
+    )
     assert body["messages"] == request.messages
     assert request == before
 
@@ -205,7 +207,7 @@ async def test_missing_key_is_refused_before_anything_is_built() -> None:
     provider = OpenRouterProvider("openrouter", ProviderConfig(api_key_env="MY_KEY"))
     await provider.open()
     for call in (provider.complete, provider.stream):
-        with pytest.raises(MissingCredentialsError, match="MY_KEY.*sandbox") as caught:
+        with pytest.raises(MissingCredentialsError, match=r"MY_KEY.*sandbox") as caught:
             await call(asking())
         assert caught.value.env_var == "MY_KEY"
     with pytest.raises(MissingCredentialsError):
@@ -243,6 +245,10 @@ def test_json_keeps_decimals_exact_and_takes_read_only_mappings() -> None:
 def test_value_without_a_json_form_is_an_invalid_request(value: Any) -> None:
     with pytest.raises(InvalidRequestError):
         encode_json({"messages": [{"content": value}]})
+
+
+def test_option_may_be_none_to_take_back_what_the_alias_says() -> None:
+    check_openrouter_options({"provider": None, "models": None})
 
 
 @pytest.mark.parametrize(
