@@ -6,8 +6,6 @@ import atexit
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
-from anyio.from_thread import start_blocking_portal
-
 from llm_router.completions.stream_events import TextDelta
 from llm_router.router import Router
 
@@ -92,6 +90,8 @@ class SyncRouter:
 
     def _call(self, function: Callable[..., Awaitable[R]], *args: Any) -> R:
         if self._portal is None:
+            from anyio.from_thread import start_blocking_portal
+
             self._manager = start_blocking_portal(name="llm_router")
             self._portal = self._manager.__enter__()
             atexit.register(_close_if_alive, weakref.ref(self))

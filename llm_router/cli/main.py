@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from llm_router import __version__
 from llm_router.cli.ask import complete, explain
 from llm_router.cli.demo import demo
 from llm_router.cli.files import check, init
@@ -45,7 +44,7 @@ def _fail(error: LLMRouterError, code: int) -> None:
 
 
 @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="llm-router")
+@click.version_option(package_name="llm-router-litellm", prog_name="llm-router")
 def main() -> None:
     """Ask for an alias, get a typed answer with its true cost."""
 

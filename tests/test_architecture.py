@@ -1,0 +1,142 @@
+"""The rules of the house, as tests: layers, seams, sizes, and a light import."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import graphlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import llm_router
+
+PACKAGE = pathlib.Path(llm_router.__file__).parent
+# Lowest first. A room is a module, or a package with everything in it.
+LAYERS = [
+    ["redaction", "errors", "usage", "events"],
+    ["completions", "config", "config_checks"],
+    ["settings", "config_file", "structured", "routing"],
+    ["providers", "ledger"],
+    ["engine", "later", "streams", "router", "sync"],
+    ["testing", "cli"],
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "migrations" not in path.parts
+}
+HEAVY = (
+    "litellm", "openai", "httpx", "aiohttp", "sqlalchemy", "alembic", "psycopg", "sqlite3",
+    "jsonschema", "json_repair", "rich", "click",
+)  # fmt: skip
+
+
+@functools.cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def imports(name: str, *, at_module_level: bool = False) -> set[str]:
+    """Return what a module imports, lazily or not; type-checking imports count in the first."""
+    nodes = tree(name).body if at_module_level else list(ast.walk(tree(name)))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: imports inside llm_router are absolute"
+            module = node.module or ""
+            found.add(module)
+            found.update(f"{module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def ours(name: str, **how: bool) -> set[str]:
+    """Return the modules of the package that *name* imports."""
+    found = (i.removeprefix("llm_router.") for i in imports(name, **how) if "llm_router." in i)
+    return {module for module in found if module in MODULES or f"{module}.__init__" in MODULES}
+
+
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_module_stands_in_a_layer() -> None:
+    rooms = {room_of(name) for name in MODULES} - {"__init__"}
+    assert rooms == set(LEVEL)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
+def test_imports_point_down(name: str) -> None:
+    above = {m for m in ours(name) if LEVEL[room_of(m)] > LEVEL[room_of(name)]}
+    assert not above, f"{name} may not import {above}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
+def test_nothing_comes_from_the_package_root_but_modules(name: str) -> None:
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.ImportFrom) and node.module == "llm_router":
+            taken = {alias.name for alias in node.names}
+            assert taken <= set(LEVEL), f"{name}: import {taken} from where it is defined"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: ours(name, at_module_level=True) for name in MODULES if name != "__init__"}
+    tuple(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_only_provider_adapters_import_litellm() -> None:
+    users = {n for n in MODULES if any(i.split(".")[0] == "litellm" for i in imports(n))}
+    assert users and {room_of(name) for name in users} == {"providers"}
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"{statement}; import sys; print(*sys.modules)"
+    command = [sys.executable, "-W", "error", "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert shown.stderr == ""
+    return set(shown.stdout.split())
+
+
+def test_importing_all_public_names_loads_neither_litellm_nor_a_driver() -> None:
+    assert modules_after("from llm_router import *") & set(HEAVY) == set()
+
+
+def test_importing_the_package_loads_none_of_its_rooms() -> None:
+    loaded = modules_after("import llm_router")
+    assert {name for name in loaded if name.startswith("llm_router")} == {"llm_router"}
+    assert "pydantic" not in loaded
+
+
+def test_every_exported_name_is_there_and_in_order() -> None:
+    assert llm_router.__all__ == sorted(llm_router.__all__)
+    for name in llm_router.__all__:
+        assert getattr(llm_router, name).__name__ == name
+        assert name in dir(llm_router)
+    with pytest.raises(AttributeError, match="no attribute 'Ruoter'"):
+        llm_router.Ruoter  # noqa: B018 - the look-up is what is tried
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_rooms_stay_small(name: str) -> None:
+    assert not name.endswith("utils")
+    lines = MODULES[name].read_text(encoding="utf-8").count("\n")
+    assert lines <= 400, f"{name} has {lines} lines"
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 60, f"{name}.{node.name} has {length} lines"
+
+
+def test_nothing_is_printed_outside_the_command_line() -> None:
+    for name in MODULES:
+        calls = {
+            node.func.id
+            for node in ast.walk(tree(name))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert "print" not in calls or room_of(name) == "cli", name
