@@ -160,7 +160,7 @@ async def test_a_stall_is_a_timeout_when_only_comments_come() -> None:
         stream = await local.stream(ask(stream=True))
         assert await anext(stream) == TextDelta("hello")
         stream.idle_timeout = 0.1
-        with pytest.raises(ProviderTimeoutError, match="No data event came for 0.1 s"):
+        with pytest.raises(ProviderTimeoutError, match="No data event came"):
             [event async for event in stream]
         over.set()
 

@@ -117,12 +117,17 @@ class _WitnessedStream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         untaken = 0
-        async for part in self._stream:
-            untaken = untaken + len(part) if self._exchange.received else len(part)
-            if untaken > MAX_BODY_BYTES:
-                raise InvalidResponseError(f"The body is larger than {MAX_BODY_BYTES >> 20} MiB.")
-            self._exchange.received.append(part)
-            yield part
+        try:
+            async for part in self._stream:
+                untaken = untaken + len(part) if self._exchange.received else len(part)
+                if untaken > MAX_BODY_BYTES:
+                    limit = f"{MAX_BODY_BYTES >> 20} MiB"
+                    raise InvalidResponseError(f"The body is larger than {limit}.")
+                self._exchange.received.append(part)
+                yield part
+        except httpx.TransportError as error:
+            self._exchange.failure = error
+            raise
 
     async def aclose(self) -> None:
         await self._stream.aclose()

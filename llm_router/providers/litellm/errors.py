@@ -73,6 +73,7 @@ TABLE: dict[str, type[LLMRouterError]] = {
     "VectorStoreSearchError": InvalidRequestError,
 }
 _PREFIX = re.compile(r"^(?:litellm\.)?[A-Z]\w*(?:Error|Exception|Timeout)?(?:: | - )")
+_APPENDICES = ("\nTraceback (most recent call last)", "\nThis looks like a bug in LiteLLM")
 _WORDS_BEFORE_SENTENCE = ("Error", "Exception", "Timeout", "litellm.")
 _TIMEOUTS = ("TimeoutException", "ReadTimeout", "ConnectTimeout", "APITimeoutError", "TimeoutError")
 _BROKEN = (
@@ -98,8 +99,10 @@ def translate(
     status, headers, body = _evidence(chain, exchange)
     ours = next((e for e in chain if isinstance(e, LLMRouterError)), None)
     if ours is None:
-        failure = exchange.failure or error
-        kind = _broken(list(_chain(failure))) if not status or exchange.failure else None
+        # LiteLLM calls a broken connection 500 and a read timeout 408; the wire's word is sure.
+        sure = exchange.status is not None and exchange.status >= 400
+        doubtful = not sure and (exchange.status is not None or status in (None, 408, 500))
+        kind = _broken(list(_chain(exchange.failure or error))) if doubtful else None
         ours = _error(kind, error, (status, headers, body), request, secrets)
     if isinstance(ours, ProviderError):
         ours.fill(**context(request, headers))
@@ -152,7 +155,8 @@ def _from_status(
 def sentence_of(error: BaseException) -> str:
     """Return the provider's own words in *error*, without LiteLLM's prefixes."""
     text = str(getattr(error, "message", None) or error).strip()
-    text = text.partition("\nTraceback (most recent call last)")[0]
+    for appendix in _APPENDICES:
+        text = text.partition(appendix)[0].rstrip()
     while (found := _PREFIX.match(text)) and any(w in found[0] for w in _WORDS_BEFORE_SENTENCE):
         text = text[found.end() :]
     return text or type(error).__name__

@@ -49,6 +49,7 @@ def load_here() -> Any:
             # Left to the first call, these would set TIKTOKEN_CACHE_DIR and emit a warning.
             importlib.import_module("litellm.litellm_core_utils.default_encoding")
             module.ModelResponse()
+            module.types.utils.ModelResponseStream()
         module.suppress_debug_info = True  # it prints banners to stdout on errors
         return module
 
