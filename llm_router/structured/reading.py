@@ -202,7 +202,7 @@ def _tidy_token(token: re.Match[str]) -> str:
 
 
 def _repair(text: str) -> str | None:
-    """Return *text* as json_repair reads it, if that is the same text but for its quoting."""
+    """Return *text* as json_repair reads it, if only quotes and literals changed their style."""
     import json_repair
 
     try:
@@ -218,8 +218,12 @@ def _repair(text: str) -> str | None:
 
 
 def _spelling(text: str) -> str:
-    """Return what must not change in a repair: every character but quotes and blanks."""
-    text = re.sub(r"""["'\s]""", "", text)
+    """Return what must not change in a repair: all but blanks, the kind of quotes, those of keys.
+
+    A word without quotes that json_repair makes a string of was never one.
+    """
+    text = re.sub(r"\s", "", text).replace("'", '"')
+    text = re.sub(r'(?<=[{,])"(\w+)":', r"\1:", text)
     return re.sub(r"\b(True|False|None)\b", lambda m: _LITERALS[m.group()], text)
 
 

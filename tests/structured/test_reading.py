@@ -75,6 +75,9 @@ def test_an_object_is_found(text: str, repairs: int) -> None:
         '{"a":' * 100_000,
         "x" * 3_000_000,
         "{'what': 'pen', 'price': 1e400}",
+        "{'what': pen, 'price': '1.10'}",
+        """{"what": "pen, "price": "1.10"}""",
+        '{"what": "pen", "price": 1.10"}',
     ],
     ids=lambda text: text[:30],
 )
@@ -105,6 +108,12 @@ def test_an_array_inside_a_broken_array_is_never_the_answer() -> None:
     schema: Schema[Any] = Schema.of(list[int] | list[list[int]])
     with pytest.raises(MismatchError):
         read_text("[1],[2,3]]", schema)
+
+
+def test_a_bare_word_is_not_made_a_string() -> None:
+    schema: Schema[Any] = Schema.of({"type": "object", "properties": {"items": {"type": "array"}}})
+    with pytest.raises(MismatchError):
+        read_text('{"items": [x]}', schema)
 
 
 def test_raw_line_breaks_in_strings_are_read_as_such() -> None:
