@@ -36,7 +36,7 @@ def _text() -> bytes:
 
 def _chunk(content: str, finish: str | None = None, **extra: object) -> bytes:
     choice = {"index": 0, "delta": {"role": "assistant", "content": content},
-              "finish_reason": finish, "native_finish_reason": finish, "logprobs": None}  # fmt: skip
+              "finish_reason": finish, "native_finish_reason": finish}  # fmt: skip
     body = HEAD | {"object": "chat.completion.chunk", "choices": [choice]} | extra
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 

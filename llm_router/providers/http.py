@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 from llm_router.errors import (
     ConfigurationError,
@@ -41,7 +42,7 @@ class HttpClient:
         self._base_url = base_url
         self._proxy: dict[str, Any] = {}
         self._tls: ssl.SSLContext | None = None
-        self._sessions: PerLoop[aiohttp.ClientSession] | None = None
+        self._sessions: PerLoop[_Session] | None = None
 
     def prepare(self) -> None:
         """Import aiohttp, load the certificates (SSL_CERT_FILE) and read the proxy variables.
@@ -56,16 +57,7 @@ class HttpClient:
         self._proxy = _proxy_of(self._base_url)
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
-        self._sessions = PerLoop(self._new_session, aiohttp.ClientSession.close)
-
-    def _new_session(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-        )
+        self._sessions = PerLoop(lambda: _Session(self._tls), _Session.close)
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
@@ -81,7 +73,7 @@ class HttpClient:
         session = await self._sessions.get()
         large = body is not None and len(body) > _PIECEMEAL_BYTES
         try:
-            response = await session.request(
+            response = await session.client.request(
                 method,
                 url,
                 headers=headers,
@@ -93,6 +85,7 @@ class HttpClient:
             raise connection_error(error, url) from error
         except ValueError as error:  # a URL or header that cannot be put on the wire
             raise ConfigurationError(f"No request can be built for {url}: {error}") from error
+        session.open.add(response)
         if 300 <= response.status < 400:
             response.close()
             raise _redirect_error(response)
@@ -126,6 +119,26 @@ class HttpClient:
         """Close the sessions. Idempotent; a later request opens a new one."""
         if self._sessions is not None:
             await self._sessions.aclose()
+
+
+class _Session:
+    """One loop's connections, and the responses that are being read from them."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        import aiohttp
+
+        self.client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        )
+        self.open: WeakSet[aiohttp.ClientResponse] = WeakSet()
+
+    async def close(self) -> None:
+        # aiohttp closes the connections, but lets those wait for ever who read from them.
+        for response in list(self.open):
+            response.close()
+        await self.client.close()
 
 
 def _proxy_of(url: str) -> dict[str, Any]:

@@ -254,6 +254,22 @@ async def test_cancelled_call_closes_its_connection() -> None:
         assert await server.empties()
 
 
+async def test_provider_closed_under_a_call_is_a_connection_error() -> None:
+    begun = asyncio.Event()
+
+    async def never(_: web.BaseRequest) -> web.StreamResponse:
+        begun.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with serving(never) as server, provider_at(server.url) as provider:
+        call = asyncio.create_task(provider.complete(asking()))
+        await begun.wait()
+        await provider.aclose()
+        with pytest.raises(ProviderConnectionError):
+            await call
+
+
 async def test_proxy_variables_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving() as proxy:
         port = proxy.url.split(":")[2].partition("/")[0]
