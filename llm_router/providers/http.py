@@ -6,6 +6,7 @@ aiohttp, with everything switched off that would act behind the caller's back: r
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 from collections.abc import Mapping
@@ -52,8 +53,7 @@ class HttpClient:
         """
         import ssl
 
-        import aiohttp
-
+        importlib.import_module("aiohttp")
         self._proxy = _proxy_of(self._base_url)
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
