@@ -225,7 +225,12 @@ async def test_what_litellm_would_lose_is_kept_when_the_raw_answer_is_read() -> 
         "annotations": [{"type": "url_citation", "url_citation": {"url": "https://a.example"}}],
     }
     choice = {"index": 0, "finish_reason": None, "native_finish_reason": "MAX_TOKENS"}
-    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "cost": 0.00000123}
+    usage: dict[str, Any] = {
+        "prompt_tokens": 3,
+        "completion_tokens": 4,
+        "total_tokens": 7,
+        "cost": 0.00000123,
+    }
     usage |= {"is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}
     usage |= {"completion_tokens_details": {"reasoning_tokens": 2}}
     body = answer(choices=[choice | {"message": message}], usage=usage, provider="Azure")
