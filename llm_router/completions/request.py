@@ -91,7 +91,7 @@ def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) 
     for name in given:
         if name not in allowed:
             hint = did_you_mean(name, allowed)
-            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
+            raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -39,7 +39,7 @@ class Question:
     @classmethod
     def ask(cls, method: str, prompt: Prompt, options: CallOptions) -> Question:
         """Check and normalise; TypeError for a misspelt option, before anything is sent."""
-        check_names(method, options, OPTION_NAMES)
+        check_names(f"{method}()", options, OPTION_NAMES)
         together = options.get("params") or {}
         check_names(f"{method}(params=…)", together, PARAM_NAMES)
         given = {**together, **{n: v for n, v in options.items() if n in PARAM_NAMES}}
