@@ -113,10 +113,10 @@ import threading
 from llm_router.providers.litellm import importing
 where = []
 real = importing.importlib.import_module
-def spy(name, *rest):
+def spy(name, *rest, **more):
     if name == "litellm":
         where.append(threading.current_thread() is threading.main_thread())
-    return real(name, *rest)
+    return real(name, *rest, **more)
 importing.importlib.import_module = spy
 asyncio.run(importing.load())
 print(any(where), bool(where))
