@@ -91,8 +91,17 @@ def event(data: Any) -> bytes:
     return b"data: " + json.dumps(data).encode() + b"\n\n"
 
 
+WAITING = b": OPENROUTER PROCESSING\n\n"
 DONE = b"data: [DONE]\n\n"
 BILL = chunk(None, "stop", "stop", usage=USAGE)
+
+
+def call_delta(index: int | None = 0, **fields: Any) -> dict[str, Any]:
+    """Return a delta with a piece of a tool call."""
+    function = {k: v for k, v in fields.items() if k in ("name", "arguments")}
+    delta = {k: v for k, v in fields.items() if k not in function}
+    where = {} if index is None else {"index": index}
+    return {"content": None, "tool_calls": [where | delta | {"function": function}]}
 
 
 def play(
