@@ -41,7 +41,11 @@ _KEYS = re.compile(
     | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)     # user:password in a URL
     """
 )
-_ACCOUNTS = re.compile(r"\b(?:user|org|proj|acct)[-_][A-Za-z0-9]{6,}")
+# Also as AWS and Google write them in what they say of a failure.
+_ACCOUNTS = re.compile(
+    r"\b(?:(?:user|org|proj|acct)[-_][A-Za-z0-9]{6,}"
+    r"|arn:aws[a-z-]*:[a-z0-9-]*:[a-z0-9-]*:\d{12}|projects/[a-z0-9-]+(?=/locations/))"
+)
 _SECRET_KEYS = re.compile(
     r"(?i)^(?:(?:proxy-)?authorization|x-api-key|api[-_]?key|user_id|creator_user_id|cookie"
     r"|set-cookie|password|(?:access|refresh)_token|client_secret)$"

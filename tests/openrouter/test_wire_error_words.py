@@ -104,7 +104,15 @@ def test_account_ids_and_secrets_never_show() -> None:
     ).encode()
     found = read_error(403, {}, error, REQUEST, ("hush-hush",))
     for shown in (str(found), repr(found.raw), repr(found.upstream_message), repr(vars(found))):
-        for secret in ("bb642ce4", "5bfd0532", "hush-hush", "user_2abc", "org-abcdef"):
+        for secret in (
+            "bb642ce4",
+            "5bfd0532",
+            "hush-hush",
+            "user_2abc",
+            "org-abcdef",
+            "123456789012",
+            "my-42",
+        ):
             assert secret not in shown
 
 
