@@ -27,6 +27,8 @@ _LOOKS_LIKE_JSON = re.compile(
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|[{}\[\]]', re.S)
 _QUOTED_KEY = re.compile(r'"\s*:')
 _DAMAGE = re.compile(r'[\[\],":]')
+# What follows a value that a stray bracket has cut out of a larger one: `{"a": -1}0}`, `[1],2]`.
+_GOES_ON = re.compile(r'[\w"]|\s*,\s*(?:["\d\[{-]|(?:true|false|null)\b)')
 _FENCE = re.compile(r"\A```\w*\s*(.*?)\s*```\Z", re.S)
 _TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.S)
 _DECODER = json.JSONDecoder()
@@ -137,7 +139,7 @@ def _scan(text: str) -> _Found:
             if end_of_value is None:
                 return _Found([], [], "")  # cut: whatever is inside is a part of something
             found.damaged.append(text[mark.start() : end_of_value])
-        elif end_of_value is not None:
+        elif end_of_value is not None and not _GOES_ON.match(text, end_of_value):
             found.values.append(text[mark.start() : end_of_value])
         if budget < 0:
             return _Found([], [], "")

@@ -110,6 +110,12 @@ def test_an_array_inside_a_broken_array_is_never_the_answer() -> None:
         read_text("[1],[2,3]]", schema)
 
 
+@pytest.mark.parametrize("text", ["[1]0]", "[1],2]", "[1],\n true]", '[1]"2"]'])
+def test_a_value_that_goes_on_behind_a_stray_bracket_is_never_the_answer(text: str) -> None:
+    with pytest.raises(MismatchError):
+        read_text(text, Schema.of(list[int]))
+
+
 def test_a_bare_word_is_not_made_a_string() -> None:
     schema: Schema[Any] = Schema.of({"type": "object", "properties": {"items": {"type": "array"}}})
     with pytest.raises(MismatchError):

@@ -70,7 +70,7 @@ def write(instance: Any, style: Any) -> str:
     return json.dumps(instance, **style)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(CASES, STYLES, BEFORE, AFTER)
 def test_an_instance_in_noise_comes_back(case: Any, style: Any, before: str, after: str) -> None:
     schema, instance = case
@@ -78,7 +78,7 @@ def test_an_instance_in_noise_comes_back(case: Any, style: Any, before: str, aft
     assert reading.value == instance
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(CASES, STYLES, BEFORE, st.data())
 def test_a_prefix_never_parses_as_the_whole(
     case: Any, style: Any, before: str, data: st.DataObject
@@ -93,7 +93,7 @@ def test_a_prefix_never_parses_as_the_whole(
     raise AssertionError(f"{before + text[:cut]!r} was read as {reading.value!r}")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(CASES, STYLES, st.data())
 def test_damage_is_an_error_unless_the_instance_survived(
     case: Any, style: Any, data: st.DataObject
@@ -118,7 +118,7 @@ def test_damage_is_an_error_unless_the_instance_survived(
     assert Draft202012Validator(schema).is_valid(reading.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=60) | st.text('{}[]",:\\ \n1atrue<>/`', max_size=60))
 @example("[" * 2000)
 @example("{" * 5000 + '"')
