@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llm_router.completions.records import Generation
 from llm_router.errors import InvalidResponseError
 from llm_router.providers.openrouter.json_values import (
     UnreadableError,
     count,
     money,
     object_or_empty,
-    plain_json,
     read_json,
     text_or_none,
 )
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from decimal import Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """The stored record of one answer; it appears some seconds after the answer."""
-
-    id: str
-    model: str | None = None
-    upstream_provider: str | None = None
-    usage: Usage = field(default_factory=Usage)
-    """In the upstream's own tokens, as an answer counts them."""
-    cost: Cost = field(default_factory=Cost)
-    finish_reason: str | None = None
-    native_finish_reason: str | None = None
-    cancelled: bool | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +41,7 @@ def read_generation(body: bytes) -> Generation:
     prompt = count(data.get("native_tokens_prompt"))
     output = count(data.get("native_tokens_completion"))
     return Generation(
-        id=identity,
+        response_id=identity,
         model=text_or_none(data.get("model")),
         upstream_provider=text_or_none(data.get("provider_name")),
         usage=Usage(
@@ -73,10 +56,7 @@ def read_generation(body: bytes) -> Generation:
             is_byok=_flag(data.get("is_byok")),
             upstream=money(data.get("upstream_inference_cost")),
         ),
-        finish_reason=text_or_none(data.get("finish_reason")),
         native_finish_reason=text_or_none(data.get("native_finish_reason")),
-        cancelled=_flag(data.get("cancelled")),
-        raw=object_or_empty(plain_json(data)),
     )
 
 

@@ -22,7 +22,6 @@ from llm_router.providers.litellm.importing import load_here
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.errors import read_error
 from llm_router.providers.openrouter.generations import (
-    Generation,
     KeyInfo,
     read_generation,
     read_key_info,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
     from llm_router.completions.completion import Completion
     from llm_router.completions.models import ModelInfo
+    from llm_router.completions.records import Generation
     from llm_router.completions.request import ProviderRequest
     from llm_router.config import ProviderConfig
 
