@@ -75,6 +75,8 @@ class CompletionStream:
         self._completion: Completion | None = None
 
     async def __aenter__(self) -> Self:
+        if self._running is not None:
+            raise RuntimeError("entered already: a stream is one call; ask router.stream again")
         self._running = running = await self._start()
         self._waiting.extend(running.begun.first)
         running.begun.stream.idle_timeout = running.call.limits.idle_timeout
@@ -144,6 +146,7 @@ class CompletionStream:
         running = self._running
         if running is None:
             return
+        self._waiting.clear()
         try:
             await running.begun.stream.aclose()
         finally:

@@ -185,6 +185,14 @@ class ParsedCompletion(Completion, Generic[T]):
     repairs: int = 0
     """How many steps it took to find the object in the text; 0 when it was plain JSON."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data; `parsed` as pydantic writes it."""
+        from pydantic_core import to_jsonable_python
+
+        # super() does not work here: a dataclass with slots is another class than this body's.
+        parsed = to_jsonable_python(self.parsed, fallback=str)
+        return {**Completion.to_dict(self), "parsed": parsed}
+
 
 def _tool_call_message(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.raw_arguments or "{}"}
