@@ -21,6 +21,7 @@ from llm_router.routing.limits import Limits
 from llm_router.routing.observing import EventObserver
 from llm_router.routing.plan import Planner
 from llm_router.structured.modes import Capabilities, ModeMemory
+from llm_router.structured.schema import SchemaCache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -54,6 +55,7 @@ class Engine:
         self.planner = Planner(config)
         self.cooldowns = Cooldowns(clock.monotonic, clock.wall)
         self.modes = ModeMemory()
+        self.schemas = SchemaCache()
         self.ledger = _build_ledger(config) if ledger is None else ledger
         self.providers: dict[str, Provider] = {}
         self._limits = Limits()

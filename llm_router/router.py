@@ -16,7 +16,6 @@ from llm_router.routing.question import Question
 from llm_router.routing.reasking import parse_answer
 from llm_router.streams import CompletionStream, Running, begin
 from llm_router.structured.parsing import Parse
-from llm_router.structured.schema import Schema
 
 if TYPE_CHECKING:
     import os
@@ -207,7 +206,7 @@ class Router(LaterOperations):
         plan = engine.planner.plan(model, options.get("provider"))
         question = Question.ask("parse", messages, options)
         parse = Parse(
-            Schema.of(schema),
+            engine.schemas.get(schema),
             mode=mode or plan.row.structured,
             memory=engine.modes,
             capabilities=engine.capabilities,
