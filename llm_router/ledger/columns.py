@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DateTime, Numeric, Text
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
 
 # The default context would round a sum to 28 digits.
-_add = Context(prec=min(MAX_PREC, 10_000), Emax=MAX_EMAX, Emin=MIN_EMIN).add
+_EXACT = Context(prec=min(MAX_PREC, 10_000), Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 class Usd(TypeDecorator[Decimal]):
@@ -73,20 +73,13 @@ def _sum(element: usd_sum, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(usd_sum, "sqlite")
 def _sum_sqlite(element: usd_sum, compiler: SQLCompiler, **options: Any) -> str:
-    return f"llm_usd_sum({compiler.process(element.clauses, **options)})"
+    # Joined by SQLite and added once a group: an aggregate in Python would run once a row.
+    return f"llm_usd_sum(group_concat({compiler.process(element.clauses, **options)}, ' '))"
 
 
-class ExactSum:
-    """The SQLite aggregate `llm_usd_sum`: adds decimal texts without rounding."""
-
-    def __init__(self) -> None:
-        self._total: Decimal | None = None
-
-    def step(self, value: str | None) -> None:
-        if value is not None:
-            self._total = (
-                Decimal(value) if self._total is None else _add(self._total, Decimal(value))
-            )
-
-    def finalize(self) -> str | None:
-        return None if self._total is None else format_usd(self._total)
+def exact_sum(amounts: str | None) -> str | None:
+    """The SQLite function `llm_usd_sum`: add decimal texts without rounding."""
+    if amounts is None:
+        return None
+    with localcontext(_EXACT):
+        return format_usd(sum(map(Decimal, amounts.split()), Decimal(0)))

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from llm_router.errors import ConfigurationError
 from llm_router.ledger import migrate, tables
-from llm_router.ledger.columns import ExactSum
+from llm_router.ledger.columns import exact_sum
 from llm_router.ledger.outage import (
     RefusedError,
     UnavailableError,
@@ -68,7 +68,7 @@ class Database:
         connection = self.engine.connect()
         if self._is_sqlite:
             driver: Any = connection.connection.driver_connection
-            driver.create_aggregate("llm_usd_sum", 1, ExactSum)
+            driver.create_function("llm_usd_sum", 1, exact_sum, deterministic=True)
         return connection
 
     @contextmanager

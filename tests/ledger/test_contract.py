@@ -366,9 +366,7 @@ async def test_a_look_up_that_fails_is_counted_and_a_wrong_key_ends_it(ledger: L
         await ledger.reconcile(refuses)
 
 
-def test_the_migrations_make_the_tables_that_the_code_describes(
-    url: str, ledger: Ledger
-) -> None:
+def test_the_migrations_make_the_tables_that_the_code_describes(url: str, ledger: Ledger) -> None:
     engine = create_engine(database_url(url))
     with engine.connect() as connection:
         options = {"version_table": migrate.VERSION_TABLE, "compare_type": True}
