@@ -124,6 +124,7 @@ class Engine:
             await self.settle(call)
             raise
         except BaseException as error:
+            # Cancelled, or a defect: the record must not say "started" for ever.
             call.finish("cancelled" if isinstance(error, CancelledError) else "failed")
             raise
 

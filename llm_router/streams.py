@@ -42,6 +42,7 @@ async def begin(stream: ProviderStream, attempt: RunningAttempt) -> Begun:
                 attempt.first_token()
                 return Begun(stream, events, first, ended=False)
     except BaseException:
+        # Whatever ended it (an error, a timeout, a cancellation), nobody will read on.
         await stream.aclose()
         raise
     return Begun(stream, events, first, ended=True)
