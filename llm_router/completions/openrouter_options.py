@@ -176,6 +176,8 @@ def merge_openrouter_options(alias: Mapping[str, Any], call: Mapping[str, Any]) 
     `{"provider": {"sort": "price"}}` keeps the alias's `data_collection: deny`; None drops what
     the alias says.
     """
+    if not (alias or call):
+        return {}
     merged = {**alias, **call}
     ours, theirs = alias.get("provider"), call.get("provider")
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):

@@ -88,6 +88,8 @@ OPTION_NAMES = frozenset(CallOptions.__annotations__)
 
 def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) -> None:
     """Raise TypeError for the first name in *given* that is not *allowed*, naming the nearest."""
+    if allowed.issuperset(given):
+        return
     for name in given:
         if name not in allowed:
             hint = did_you_mean(name, allowed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from llm_router.completions.completion import Attempt, Completion
@@ -13,7 +14,7 @@ from llm_router.routing.rotation import Rotation
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_router.completions.completion import AttemptStatus
     from llm_router.completions.records import Observer, RequestStatus
@@ -104,10 +105,11 @@ class Call:
     def summed(self, completion: Completion, **changes: Any) -> Completion:
         """Return *completion* as the caller gets it: all attempts, their bills summed."""
         attempts = tuple(self.attempts)
+        changes |= {"attempts": attempts, "latency_ms": self.elapsed_ms()}
         if len(attempts) > 1:
             changes["usage"] = Usage.sum(a.usage for a in attempts if a.usage is not None)
             changes["cost"] = Cost.sum(a.cost for a in attempts if a.cost is not None)
-        return replace(completion, attempts=attempts, latency_ms=self.elapsed_ms(), **changes)
+        return _changed(completion, changes)
 
     def describe(self, error: LLMRouterError) -> LLMRouterError:
         """Fill in what the call knows and an error does not."""
@@ -208,6 +210,22 @@ class RunningAttempt:
             time_to_first_token_ms=self.first_token_ms,
             started_at=self.started_at,
         )
+
+
+_NAMES = tuple(field.name for field in fields(Completion))
+_read = attrgetter(*_NAMES)
+_WRITERS = tuple(getattr(Completion, name).__set__ for name in _NAMES)
+
+
+def _changed(completion: Completion, changes: Mapping[str, Any]) -> Completion:
+    """Return a copy with *changes*; every call pays for it, and `dataclasses.replace` is thrice
+    the price."""
+    copy = object.__new__(Completion)
+    for write, value in zip(_WRITERS, _read(completion), strict=False):
+        write(copy, value)
+    for name, value in changes.items():
+        object.__setattr__(copy, name, value)
+    return copy
 
 
 def _bill(

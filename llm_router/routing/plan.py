@@ -32,6 +32,9 @@ class Limits:
     max_attempts: int
 
 
+_LIMIT_NAMES = frozenset(Limits.__slots__)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The deployments of a call in order, and its limits."""
@@ -53,6 +56,7 @@ class Planner:
     def __init__(self, config: RouterConfig) -> None:
         self._config = config
         self._plans: dict[tuple[str, str | None], Plan] = {}
+        self._limits: dict[str, Limits] = {}
 
     def plan(self, requested: str, provider: str | None = None) -> Plan:
         """Return who may serve *requested*, an alias or `provider/model`.
@@ -132,9 +136,20 @@ class Planner:
 
     def limits(self, plan: Plan, options: Mapping[str, Any]) -> Limits:
         """Return the call's limits: its own, else the alias's, else the defaults."""
-        defaults, row = self._config.defaults, plan.row
-        names = ("timeout", "deadline", "idle_timeout", "max_attempts")
-        found = {n: _first(options.get(n), getattr(row, n), getattr(defaults, n)) for n in names}
+        if not _LIMIT_NAMES.isdisjoint(options):
+            return self._limits_of(plan, options)
+        known = self._limits.get(plan.requested)
+        if known is None:
+            known = self._limits[plan.requested] = self._limits_of(plan, {})
+        return known
+
+    def _limits_of(self, plan: Plan, options: Mapping[str, Any]) -> Limits:
+        found = {
+            name: _first(
+                options.get(name), getattr(plan.row, name), getattr(self._config.defaults, name)
+            )
+            for name in Limits.__slots__
+        }
         for name, value in found.items():
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, not {value!r}")

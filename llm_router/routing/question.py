@@ -40,9 +40,11 @@ class Question:
     def ask(cls, method: str, prompt: Prompt, options: CallOptions) -> Question:
         """Check and normalise; TypeError for a misspelt option, before anything is sent."""
         check_names(f"{method}()", options, OPTION_NAMES)
-        together = options.get("params") or {}
-        check_names(f"{method}(params=…)", together, PARAM_NAMES)
-        given = {**together, **{n: v for n, v in options.items() if n in PARAM_NAMES}}
+        given = {n: v for n, v in options.items() if n in PARAM_NAMES}
+        together = options.get("params")
+        if together:
+            check_names(f"{method}(params=…)", together, PARAM_NAMES)
+            given = {**together, **given}
         if given.get("tools") is not None:
             given["tools"] = tool_definitions(given["tools"])
         if given.get("tool_choice") is not None:

@@ -49,7 +49,9 @@ class Rotation:
         alive = [turn for turn in self._turns if not turn.out]
         if not alive:
             return None
-        chosen = min(alive, key=lambda turn: (max(turn.ready_at, now), turn.turns, turn.order))
+        chosen = alive[0]  # of a call that begins all are ready
+        if current is not None:
+            chosen = min(alive, key=lambda turn: (max(turn.ready_at, now), turn.turns, turn.order))
         self._begin(chosen, alive, attempts_left)
         return chosen
 
