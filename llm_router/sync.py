@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import weakref
+import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 from llm_router.completions.stream_events import TextDelta
@@ -43,9 +44,7 @@ class SyncRouter:
 
     def __init__(self, config: RouterConfig, **options: Any) -> None:
         """Take what Router takes."""
-        self._router = Router(config, **options)
-        self._portal: BlockingPortal | None = None
-        self._manager: AbstractContextManager[BlockingPortal] | None = None
+        self._hold(Router(config, **options))
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str] | None = None, **options: Any) -> Self:
@@ -65,8 +64,15 @@ class SyncRouter:
     @classmethod
     def _around(cls, router: Router) -> Self:
         self = cls.__new__(cls)
-        self._router, self._portal, self._manager = router, None, None
+        self._hold(router)
         return self
+
+    def _hold(self, router: Router) -> None:
+        self._router = router
+        self._lock = threading.Lock()
+        """Held while the thread is started or taken away: threads may race for it."""
+        self._portal: BlockingPortal | None = None
+        self._stop: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
         self._call(self._router.open)
@@ -82,20 +88,25 @@ class SyncRouter:
 
     def close(self) -> None:
         """Close every connection and stop the thread. Idempotent."""
-        portal, manager = self._portal, self._manager
-        self._portal = self._manager = None
-        if portal is not None and manager is not None:
-            portal.call(self._router.aclose)
-            manager.__exit__(None, None, None)
+        with self._lock:
+            stop, self._stop, self._portal = self._stop, None, None
+        if stop is not None:
+            atexit.unregister(stop)
+            stop()
 
     def _call(self, function: Callable[..., Awaitable[R]], *args: Any) -> R:
-        if self._portal is None:
-            from anyio.from_thread import start_blocking_portal
+        with self._lock:
+            portal = self._portal or self._start()
+        return portal.call(function, *args)
 
-            self._manager = start_blocking_portal(name="llm_router")
-            self._portal = self._manager.__enter__()
-            atexit.register(_close_if_alive, weakref.ref(self))
-        return self._portal.call(function, *args)
+    def _start(self) -> BlockingPortal:
+        from anyio.from_thread import start_blocking_portal
+
+        manager = start_blocking_portal(name="llm_router")
+        self._portal = portal = manager.__enter__()
+        self._stop = partial(_stop, self._router, portal, manager)
+        atexit.register(self._stop)
+        return portal
 
     @property
     def config(self) -> RouterConfig:
@@ -260,7 +271,10 @@ class SyncCompletionStream:
         self._call(self._stream.aclose)
 
 
-def _close_if_alive(router: weakref.ref[SyncRouter]) -> None:
-    alive = router()
-    if alive is not None:
-        alive.close()
+def _stop(
+    router: Router, portal: BlockingPortal, manager: AbstractContextManager[BlockingPortal]
+) -> None:
+    try:
+        portal.call(router.aclose)
+    finally:
+        manager.__exit__(None, None, None)

@@ -1,0 +1,184 @@
+"""The structlog events of a call: their names and exactly their fields."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from llm_router.errors import InvalidRequestError, RateLimitError
+from llm_router.router import Router
+from llm_router.testing import Reply, Sandbox
+from llm_router.usage import format_usd
+from tests.router.setup import CLAUDE, GPT
+
+Build = Callable[..., Router]
+SELECTED = {"request_id", "alias", "deployment", "provider", "model", "attempt"}
+ATTEMPT = SELECTED | {
+    "status", "error", "status_code", "upstream_provider", "response_id", "input_tokens",
+    "output_tokens", "cost", "latency_ms",
+}  # fmt: skip
+REQUEST = {
+    "request_id", "alias", "operation", "status", "error", "attempts", "input_tokens",
+    "output_tokens", "cost", "latency_ms",
+}  # fmt: skip
+FIELDS = {
+    "llm_router.provider_selected": SELECTED,
+    "llm_router.attempt_finished": ATTEMPT,
+    "llm_router.request_finished": REQUEST,
+}
+
+
+def names(log: list[Any]) -> list[str]:
+    return [event["event"].removeprefix("llm_router.") for event in log]
+
+
+def check_fields(log: list[Any]) -> None:
+    for event in log:
+        assert event.keys() - {"event", "log_level"} == FIELDS[event["event"]]
+
+
+async def test_a_call_tells_who_is_asked_how_it_went_and_how_it_ended(
+    router: Router, sandbox: Sandbox, log: list[Any]
+) -> None:
+    reply = await router.complete("fast", "Secret question", user="customer-17")
+    assert names(log) == ["provider_selected", "attempt_finished", "request_finished"]
+    check_fields(log)
+    selected, attempt, request = log
+    assert (selected["alias"], selected["deployment"]) == ("fast", GPT)
+    assert (selected["provider"], selected["model"]) == ("openrouter", "openai/gpt-4o-mini")
+    assert {event["request_id"] for event in log} == {reply.request_id}
+    assert attempt["status"] == "succeeded" and attempt["error"] is None
+    assert attempt["response_id"] == reply.response_id
+    assert reply.cost.total is not None
+    assert attempt["cost"] == request["cost"] == format_usd(reply.cost.total)
+    assert request["input_tokens"] == reply.usage.input_tokens
+    assert (request["operation"], request["attempts"]) == ("complete", 1)
+    assert {event["log_level"] for event in log} == {"info"}
+    assert "Secret question" not in json.dumps(log)
+    assert sandbox.api_key not in json.dumps(log)
+
+
+async def test_failed_attempts_are_warnings_and_a_failed_call_is_an_error(
+    router: Router, sandbox: Sandbox, log: list[Any]
+) -> None:
+    sandbox.fail("no_endpoints")
+    sandbox.fail("bad_request")
+    with pytest.raises(Exception, match="No deployment answered"):
+        await router.complete("safe", "Hi")
+    assert names(log) == ["provider_selected", "attempt_finished"] * 2 + ["request_finished"]
+    check_fields(log)
+    assert [e["deployment"] for e in log[:4]] == [GPT, GPT, CLAUDE, CLAUDE]
+    assert [(e["error"], e["status_code"], e["log_level"]) for e in log[1:4:2]] == [
+        ("NoEndpointError", 404, "warning"),
+        ("InvalidRequestError", 400, "warning"),
+    ]
+    assert (log[-1]["error"], log[-1]["log_level"]) == ("AllDeploymentsFailedError", "error")
+    assert log[-1]["cost"] is None
+
+
+async def test_a_stream_and_a_parse_name_their_operation(
+    router: Router, sandbox: Sandbox, log: list[Any]
+) -> None:
+    async with router.stream("fast", "Hi") as stream:
+        await stream.collect()
+    await router.parse("fast", "Hi", schema=int)
+    ends = [event for event in log if event["event"] == "llm_router.request_finished"]
+    assert [event["operation"] for event in ends] == ["stream", "parse"]
+    check_fields(log)
+
+
+async def test_a_stream_that_is_left_ends_as_cancelled(
+    router: Router, sandbox: Sandbox, log: list[Any]
+) -> None:
+    sandbox.reply(Reply(text="a b c d", chunks=4, chunk_delay=0.05))
+    async with router.stream("fast", "Hi") as stream:
+        await anext(stream)
+    assert [event["status"] for event in log[1:]] == ["cancelled", "cancelled"]
+    check_fields(log)
+
+
+async def test_a_cancelled_call_ends_as_cancelled(
+    router: Router, sandbox: Sandbox, log: list[Any]
+) -> None:
+    sandbox.fail("slow_headers")
+    task = asyncio.create_task(router.complete("fast", "Hi"))
+    while not sandbox.in_flight:
+        await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [event["status"] for event in log[1:]] == ["cancelled", "cancelled"]
+    check_fields(log)
+
+
+async def test_a_resting_deployment_is_told_of(
+    router: Router, sandbox: Sandbox, log: list[Any]
+) -> None:
+    sandbox.fail("rate_limit", retry_after=30, match="gpt-4o-mini")
+    with pytest.raises(RateLimitError):
+        await router.complete("fast", "Hi", deadline=1)
+    (rest,) = [e for e in log if e["event"] == "llm_router.cooldown_started"]
+    assert rest.keys() - {"event", "log_level"} == {"deployment", "reason", "seconds"}
+    assert router.health()[GPT].state == "resting"
+
+
+async def test_a_fallback_without_a_key_is_passed_over_aloud(
+    routed: Build, sandbox: Sandbox, log: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISSING", " ")
+    rows = {
+        "openrouter": {"api_key": sandbox.api_key, "base_url": sandbox.base_url},
+        "groq": {"api_key": "${MISSING}"},
+    }
+    aliases = {"fast": {"model": GPT, "fallbacks": ["groq/llama"]}}
+    router = routed(providers=rows, aliases=aliases)
+    sandbox.fail("no_endpoints")
+    with pytest.raises(Exception, match="No endpoints found"):
+        await router.complete("fast", "Hi")
+    skips = [c.skip for c in router.explain("fast").candidates]
+    assert skips[0] is None
+    assert skips[1] is not None and "MISSING is not set" in skips[1]
+
+
+async def test_nothing_is_emitted_or_printed_when_structlog_is_not_configured(
+    router: Router, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert not structlog.is_configured()
+    sandbox.fail("http_502")
+    await router.complete("fast", "Hi")
+    sandbox.fail("bad_request")
+    with pytest.raises(InvalidRequestError):
+        await router.complete("fast", "Hi")
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_an_application_may_watch_calls_itself(sandbox: Sandbox) -> None:
+    from tests.router.setup import EAGER, configuration
+
+    seen: list[tuple[str, str]] = []
+
+    class Watcher:
+        def request_started(self, record: Any) -> None:
+            seen.append(("started", record.operation))
+
+        def attempt_finished(self, record: Any) -> None:
+            seen.append(("attempt", record.attempt.status))
+
+        def request_finished(self, record: Any) -> None:
+            seen.append(("finished", record.status))
+
+    data = configuration(sandbox)
+    async with Router.from_dict(data, observers=[Watcher()], clock=EAGER) as router:
+        sandbox.fail("http_502")
+        await router.complete("fast", "Hi")
+    assert seen == [
+        ("started", "complete"),
+        ("attempt", "failed"),
+        ("attempt", "succeeded"),
+        ("finished", "succeeded"),
+    ]
