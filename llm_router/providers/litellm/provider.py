@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,7 @@ class LiteLLMProvider:
 
         arguments, exchange = await self._prepare(request)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
+        _spare_streams_from_warnings()
         try:
             wrapper = await self._run(self._litellm.acompletion(**arguments), exchange)
         except Exception as error:  # LiteLLM raises builtin classes too; all are translated
@@ -254,6 +256,17 @@ def _openai_client(
         _, _, found, address = litellm.get_llm_provider(model=f"{target.name}/any", api_key=key)
         base_url, key = base_url or address, key or found
     return AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=client)
+
+
+def _spare_streams_from_warnings() -> None:
+    """Ignore what LiteLLM's reading of every attribute of a chunk makes pydantic warn of.
+
+    Where the application turns warnings into errors, each stream would break. It is done for each
+    stream, since tests put the filters back; the same filter is never there twice.
+    """
+    warnings.filterwarnings(
+        "ignore", r"Accessing the 'model_", DeprecationWarning, module=r"litellm\."
+    )
 
 
 async def _close(client: WireClient) -> None:
