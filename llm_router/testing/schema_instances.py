@@ -47,6 +47,7 @@ _BOUNDS = {
     "exclusiveMinimum": operator.gt,
     "exclusiveMaximum": operator.lt,
 }
+_SHAPES = {"properties", "items", "anyOf", "oneOf", "allOf", "$ref"}
 _DEEPEST = 12
 
 
@@ -69,8 +70,8 @@ def find_schema(text: str) -> Schema | None:
             value, _ = decoder.raw_decode(text, found.start())
         except ValueError:
             continue
-        if isinstance(value, dict) and {"properties", "items", "anyOf", "oneOf", "$ref"} & set(
-            value
+        if isinstance(value, dict) and (
+            _SHAPES & value.keys() or value.get("type") in ("object", "array")
         ):
             return value
     return None
