@@ -31,14 +31,6 @@ TABLE: dict[type[errors.ProviderError], tuple[str, ErrorAction]] = {
 }
 
 
-def kind_of(error: errors.ProviderError) -> str | None:
-    """Return the kind of *error*, by its most derived class; None for a class of its own."""
-    for cls in type(error).__mro__:
-        if cls in TABLE:
-            return TABLE[cls][0]
-    return None
-
-
 def action_for(error: errors.ProviderError, overrides: Mapping[str, ErrorAction]) -> ErrorAction:
     """Return what to do after *error*; *overrides* are the alias's `on_error`, by kind."""
     for cls in type(error).__mro__:
