@@ -20,7 +20,7 @@ from llm_router.ledger.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_numbers = itertools.count()
+_numbers = itertools.count(1)
 
 
 @dataclass
