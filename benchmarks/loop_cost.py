@@ -17,9 +17,8 @@ import pstats
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # As a script this file is not inside a package: the checkout is found beside it.
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -28,6 +27,9 @@ from llm_router import Router
 from llm_router.completions.completion import Completion
 from llm_router.completions.request import Deployment, ProviderRequest
 from llm_router.usage import Cost, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 GOAL_US = 60.0
 KEY = "sk-or-v1-benchmark"

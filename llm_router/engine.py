@@ -61,6 +61,7 @@ class Engine:
         self._limits = Limits()
         self._fingerprint = config.fingerprint
         self._opened: set[str] = set()
+        self._remembered = False
         recorders = () if self.ledger is None else (self.ledger,)
         self._observers = (EventObserver(), *recorders, *observers)
 
@@ -69,7 +70,7 @@ class Engine:
         await self.open_providers(self.all_deployments())
         if self.ledger is not None:
             await self.ledger.open()
-            self.ledger.remember_config(self._fingerprint, self.config.text)
+        self._remember_config()
 
     async def aclose(self) -> None:
         """Write the records, close the connections."""
@@ -84,6 +85,7 @@ class Engine:
         """Open what is not open yet, then start the clock of the call."""
         limits = self.planner.limits(plan, options)
         await self.open_providers(plan.deployments)
+        self._remember_config()
         now = self.clock.wall()
         started = RequestStarted(
             request_id=uuid7(now),
@@ -176,7 +178,9 @@ class Engine:
         info = self.provider(deployment).known(deployment.model)
         return None if info is None else unsuitable(info, question.messages, question.params)
 
-    def candidate(self, plan: Plan, question: Question, deployment: Deployment) -> Candidate:
+    def candidate(
+        self, plan: Plan, question: Question, deployment: Deployment, *, asked: bool
+    ) -> Candidate:
         """Return how *deployment* stands in an explanation."""
         provider = self.provider(deployment)
         if deployment.provider not in self._opened:
@@ -184,7 +188,7 @@ class Engine:
         request = question.to(deployment, plan.row, request_id="", alias=plan.alias)
         return Candidate(
             deployment=deployment.name,
-            skip=self.unsuitable(plan, question, deployment),
+            skip=None if asked else self.unsuitable(plan, question, deployment),
             health=self.cooldowns.health(deployment),
             request=provider.preview(request),
         )
@@ -209,6 +213,12 @@ class Engine:
         """Wait until the records of this call are as durable as was asked for."""
         if self.ledger is not None:
             await self.ledger.settle(call.started.request_id)
+
+    def _remember_config(self) -> None:
+        """Tell the ledger, once, what the aliases mean."""
+        if self.ledger is not None and not self._remembered:
+            self._remembered = True
+            self.ledger.remember_config(self._fingerprint, self.config.text)
 
 
 def _build_ledger(config: RouterConfig) -> Ledger | None:

@@ -238,7 +238,8 @@ class Router(LaterOperations):
         question = Question.ask("explain", messages, options)
         asked = engine.order(plan, question)
         left_out = [d for d in plan.deployments if d not in asked]
-        candidates = [engine.candidate(plan, question, d) for d in (*asked, *left_out)]
+        candidates = [engine.candidate(plan, question, d, asked=True) for d in asked]
+        candidates += [engine.candidate(plan, question, d, asked=False) for d in left_out]
         candidates += [Candidate(deployment=n, skip=why) for n, why in plan.skipped.items()]
         return Explanation(
             requested=model,

@@ -46,7 +46,7 @@ class Call:
         self.observers = observers
         self.begun = clock.monotonic()
         self.deadline_at = self.begun + limits.deadline
-        self.rotation = Rotation(deployments)
+        self.rotation = Rotation(deployments, cooldowns.resting)
         self.attempts: list[Attempt] = []
         self.errors: list[ProviderError] = []
         self.skipped: dict[str, LLMRouterError] = {}

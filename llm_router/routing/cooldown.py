@@ -69,7 +69,11 @@ class Cooldowns:
         """Return *deployments* in their order, the resting ones behind the others."""
         if not self._records and not self._keys:
             return list(deployments)
-        return sorted(deployments, key=lambda deployment: self.state(deployment) == "resting")
+        return sorted(deployments, key=self.resting)
+
+    def resting(self, deployment: Deployment) -> bool:
+        """Return whether others should be asked before *deployment*."""
+        return self.state(deployment) == "resting"
 
     def state(self, deployment: Deployment) -> State:
         """Return "resting" also while somebody else's probe is out."""

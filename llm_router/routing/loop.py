@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from llm_router import events
 from llm_router.errors import (
     AllDeploymentsFailedError,
+    ConfigurationError,
     DeadlineExceededError,
     LLMRouterError,
-    MissingCredentialsError,
     ProviderError,
     ProviderTimeoutError,
     RateLimitError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 # Raised before anything is sent: the deployment is passed over, and no attempt is used up.
-_NOT_SENT = (MissingCredentialsError, UnsupportedFeatureError)
+_NOT_SENT = (ConfigurationError, UnsupportedFeatureError)
 
 
 def never(_deployment: Deployment, _error: ProviderError) -> bool:
@@ -166,8 +166,9 @@ def _decide(call: Call, turn: Turn, error: ProviderError) -> None:
         return
     clock = call.clock
     wait = wait_before_retry(turn.retries + 1, error.retry_after, clock.random)
-    asked_to_wait = error.retry_after is not None
-    call.rotation.retry_later(turn, clock.monotonic() + wait, yields=asked_to_wait)
+    # Told to wait, or put to rest by this failure (a probe, say): others are the better choice.
+    yields = error.retry_after is not None or call.cooldowns.resting(turn.deployment)
+    call.rotation.retry_later(turn, clock.monotonic() + wait, yields=yields)
 
 
 def _pass_over(call: Call, turn: Turn, attempt: RunningAttempt, error: LLMRouterError) -> None:

@@ -40,7 +40,7 @@ class Question:
     def ask(cls, method: str, prompt: Prompt, options: CallOptions) -> Question:
         """Check and normalise; TypeError for a misspelt option, before anything is sent."""
         check_names(f"{method}()", options, OPTION_NAMES)
-        given = {n: v for n, v in options.items() if n in PARAM_NAMES}
+        given: dict[str, Any] = {n: v for n, v in options.items() if n in PARAM_NAMES}
         together = options.get("params")
         if together:
             check_names(f"{method}(params=…)", together, PARAM_NAMES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from llm_router.completions.request import Deployment
 
@@ -37,8 +37,11 @@ class Turn:
 class Rotation:
     """Gives each deployment its fair share of the attempts, in order, then comes round again."""
 
-    def __init__(self, deployments: Sequence[Deployment]) -> None:
+    def __init__(
+        self, deployments: Sequence[Deployment], resting: Callable[[Deployment], bool]
+    ) -> None:
         self._turns = [Turn(deployment, order) for order, deployment in enumerate(deployments)]
+        self._resting = resting
         self._current: Turn | None = None
 
     def next(self, now: float, attempts_left: int) -> Turn | None:
@@ -51,9 +54,13 @@ class Rotation:
             return None
         chosen = alive[0]  # of a call that begins all are ready
         if current is not None:
-            chosen = min(alive, key=lambda turn: (max(turn.ready_at, now), turn.turns, turn.order))
+            chosen = min(alive, key=lambda turn: self._rank(turn, now))
         self._begin(chosen, alive, attempts_left)
         return chosen
+
+    def _rank(self, turn: Turn, now: float) -> tuple[float, bool, int, int]:
+        """The soonest, those at rest behind the others, then in order."""
+        return max(turn.ready_at, now), self._resting(turn.deployment), turn.turns, turn.order
 
     def _begin(self, chosen: Turn, alive: Sequence[Turn], attempts_left: int) -> None:
         """Start a turn: an equal share of what is left, one request once all had their turn."""
