@@ -19,15 +19,17 @@ config_option = click.option(
     "--config", "-c", type=click.Path(), help="The configuration file (else LLM_ROUTER_CONFIG, …)."
 )
 
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
 
 @click.command()
 @click.argument("model", metavar="ALIAS|PROVIDER/MODEL")
 @click.argument("prompt", default="-")
 @config_option
 @click.option("--system", "-s", help="A system message.")
-@click.option("--max-tokens", type=int, help="At most so many tokens of answer.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="At most so many tokens of answer.")
 @click.option("--temperature", type=float)
-@click.option("--deadline", type=float, help="Seconds for the whole call.")
+@click.option("--deadline", type=_POSITIVE, help="Seconds for the whole call.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole Completion.")
 @click.option("--stream/--no-stream", default=False, help="Print the text as it comes.")
 def complete(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any
 
@@ -35,6 +36,14 @@ class _Group(click.Group):
             _fail(error, MISUSED)
         except LLMRouterError as error:
             _fail(error, FAILED)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever reads us has gone: click knows what to do
+            click.echo(f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+            sys.exit(FAILED)
 
 
 def _fail(error: LLMRouterError, code: int) -> None:

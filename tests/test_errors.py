@@ -1,0 +1,151 @@
+"""The error tree: every class pickles, copies, redacts, and says what to do."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+from llm_router import errors
+from llm_router.completions.completion import Attempt, Completion
+from llm_router.errors import (
+    AllDeploymentsFailedError,
+    DeadlineExceededError,
+    LLMRouterError,
+    ProviderError,
+    RateLimitError,
+    UnsupportedFeatureError,
+)
+from llm_router.redaction import MASK
+from llm_router.usage import Cost, Usage
+
+CLASSES: list[type[LLMRouterError]] = [
+    cls
+    for cls in vars(errors).values()
+    if inspect.isclass(cls) and issubclass(cls, LLMRouterError)
+]
+KEY = "sk-or-v1-" + "deadbeef" * 8
+COMMON = {
+    "alias": "fast",
+    "model": "openrouter/openai/gpt-4o-mini",
+    "provider": "openrouter",
+    "upstream_provider": "Azure",
+    "status_code": 429,
+    "code": "slow",
+    "retry_after": 1.5,
+    "request_id": "r-1",
+    "response_id": "gen-1",
+    "attempts": (Attempt(number=1, deployment="a/b", provider="a", model="b", status="failed"),),
+    "hint": "Wait.",
+}
+
+
+def annotations_of(cls: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, LLMRouterError):
+            found |= {n: t for n, t in inspect.get_annotations(base).items() if "ClassVar" not in t}
+    return found
+
+
+def full(cls: type[LLMRouterError]) -> LLMRouterError:
+    """Return an error of *cls* with a value in every attribute."""
+    details: dict[str, Any] = dict(COMMON)
+    for name in annotations_of(cls).keys() - details.keys():
+        details[name] = {
+            "usage": Usage(input_tokens=1),
+            "cost": Cost(is_byok=False),
+            "partial": Completion(text="half"),
+            "exceptions": (ProviderError("one"),),
+            "raw": {"message": "m"},
+        }.get(name, ("value",) if name != "env_var" else "X_API_KEY")
+    return cls("It failed", **details)
+
+
+def facts(error: LLMRouterError) -> dict[str, Any]:
+    return {
+        name: repr(getattr(error, name)) for name in (*annotations_of(type(error)), "message")
+    }
+
+
+def test_the_tree_is_the_one_that_is_promised() -> None:
+    assert len(CLASSES) == 30
+    drawn = errors.__doc__ or ""
+    assert [cls.__name__ for cls in CLASSES if cls.__name__ not in drawn] == []
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_pickles_and_copies_with_its_attributes(cls: type[LLMRouterError]) -> None:
+    error = full(cls)
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(twin) is cls
+        assert str(twin) == str(error)
+        assert facts(twin) == facts(error)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_no_error_shows_a_key_or_an_account(cls: type[LLMRouterError]) -> None:
+    error = cls(f"Key {KEY} of user_2abcdefghij", hint=f"not {KEY}", code=KEY)
+    shown = f"{error!s} {error!r} {vars(error)} {pickle.dumps(error)!r}"
+    assert KEY not in shown
+    assert "user_2abcdefghij" not in shown
+    assert error.message == f"Key {MASK} of {MASK}"
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_what_is_unknown_is_none(cls: type[LLMRouterError]) -> None:
+    error = cls("It failed")
+    for name in COMMON.keys() - {"hint"}:
+        assert getattr(error, name) is None
+    assert all(getattr(error, name) in (None, ()) for name in annotations_of(cls))
+
+
+def test_the_raw_error_of_the_wire_is_redacted_inside() -> None:
+    raw = {"error": {"message": f"bad {KEY}"}, "user_id": "user_2abcdefghij", "codes": [1, None]}
+    error = ProviderError("It failed", raw=raw)
+    assert error.raw == {"error": {"message": f"bad {MASK}"}, "user_id": MASK, "codes": [1, None]}
+
+
+def test_a_misspelt_attribute_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="ProviderError has no attribute 'statuscode'"):
+        ProviderError("It failed", statuscode=1)
+
+
+def test_fill_keeps_what_is_known() -> None:
+    error = ProviderError("It failed", alias="fast")
+    error.fill(alias="other", model="m")
+    assert (error.alias, error.model) == ("fast", "m")
+
+
+def test_the_text_is_the_sentence_then_the_upstreams_then_what_to_do() -> None:
+    error = RateLimitError(
+        "Provider returned error",
+        upstream_provider="Azure",
+        upstream_message="Too many requests!",
+        hint="Wait.",
+    )
+    assert str(error) == "Provider returned error. Azure: Too many requests! Wait."
+    assert error.message == "Provider returned error"
+    assert str(RateLimitError("Slow down.", upstream_message="x")) == "Slow down. upstream: x."
+
+
+def test_builtin_families_catch_what_belongs_to_them() -> None:
+    assert issubclass(UnsupportedFeatureError, NotImplementedError)
+    assert issubclass(DeadlineExceededError, TimeoutError)
+
+
+def test_a_summary_takes_the_facts_of_the_last_failure() -> None:
+    first = ProviderError("No.", model="a/b", status_code=503)
+    last = RateLimitError("Slow.", provider="c", status_code=429, code="x", retry_after=2.0)
+    error = AllDeploymentsFailedError.from_exceptions([first, last, ProviderError("?")][:2])
+    assert (error.status_code, error.code, error.retry_after) == (429, "x", 2.0)
+    assert error.exceptions == (first, last)
+    assert str(error).splitlines()[1:] == [
+        "  1. a/b: ProviderError: No.",
+        "  2. c: RateLimitError: Slow.",
+    ]
+    unknown = AllDeploymentsFailedError.from_exceptions([ProviderError("?")])
+    assert "unknown model: ProviderError: ?" in str(unknown)
