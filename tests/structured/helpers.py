@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from llm_router.completions.completion import Completion, ToolCall
 from llm_router.completions.request import Deployment, Message, ProviderRequest
 from llm_router.structured.json_schema import Node, follow
+from llm_router.testing import Sandbox
 
 DEPLOYMENT = Deployment(provider="openrouter", model="openai/gpt-4o-mini")
 QUESTION: list[Message] = [{"role": "user", "content": "Which one?"}]
@@ -78,3 +80,14 @@ def _properties_for(data: dict[str, Any], schema: Node, root: Node) -> Node:
         ):
             return dict(names)
     return {}
+
+
+def check_bill(sandbox: Sandbox, before: int, found: Any) -> None:
+    """Usage and cost are those of the sandbox's books, to the last digit."""
+    bills = list(sandbox.bills.values())[before:]
+    assert found.cost.total == sum((bill.total for bill in bills), Decimal(0))
+    assert found.cost.reported == sum((bill.cost for bill in bills), Decimal(0))
+    assert found.usage.input_tokens == sum(bill.tokens.prompt for bill in bills)
+    assert found.usage.output_tokens == sum(bill.tokens.completion for bill in bills)
+    ids = [attempt.response_id for attempt in found.attempts if attempt.usage is not None]
+    assert ids == [bill.generation_id for bill in bills]
