@@ -14,7 +14,6 @@ from llm_router import events
 from llm_router.errors import (
     AllDeploymentsFailedError,
     ConfigurationError,
-    ConfigurationError,
     DeadlineExceededError,
     LLMRouterError,
     ProviderError,
