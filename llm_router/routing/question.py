@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_router.completions.messages import normalise_messages
-from llm_router.completions.openrouter_options import merge_openrouter_options
+from llm_router.completions.openrouter_options import (
+    check_openrouter_options,
+    merge_openrouter_options,
+)
 from llm_router.completions.reasoning import normalise_reasoning
 from llm_router.completions.request import (
     OPTION_NAMES,
@@ -49,6 +52,7 @@ class Question:
             given["tools"] = tool_definitions(given["tools"])
         if given.get("tool_choice") is not None:
             given["tool_choice"] = choose_tool(given["tool_choice"], given.get("tools"))
+        check_openrouter_options(options.get("openrouter") or {})
         cache = options.get("cache")
         return cls(
             messages=normalise_messages(prompt, options.get("system")),

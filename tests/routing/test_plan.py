@@ -11,6 +11,7 @@ from llm_router.config import AliasConfig, Defaults, ProviderConfig, RouterConfi
 from llm_router.errors import ConfigurationError, MissingCredentialsError, UnknownAliasError
 from llm_router.routing.ids import uuid7
 from llm_router.routing.plan import Planner
+from llm_router.routing.question import Question
 
 KEYED = ProviderConfig(api_key=SecretStr("sk-test-0123456789"))
 LOCAL = ProviderConfig(litellm="openai", base_url="http://127.0.0.1:1/v1")
@@ -117,3 +118,19 @@ def test_request_ids_sort_by_time_and_are_uuids_of_version_7() -> None:
     parsed = uuid.UUID(second)
     assert str(parsed) == second and parsed.version == 7 and parsed.variant == uuid.RFC_4122
     assert parsed.int >> 80 == 1_800_000_000_002
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"openrouter": {"provder": {}}}, "did you mean 'provider'"),
+        ({"openrouter": {"provider": {"ordr": []}}}, "did you mean 'order'"),
+        ({"temprature": 1}, "did you mean 'temperature'"),
+        ({"params": {"max_token": 1}}, "did you mean 'max_tokens'"),
+    ],
+)
+def test_a_misspelt_option_is_refused_with_the_right_one(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        Question.ask("complete", "hello", options)  # type: ignore[arg-type]  # the point of it
