@@ -109,7 +109,7 @@ async def _texts(run: Demo) -> None:
         run.note("text", reply)
         click.echo(f"{alias}: {reply.text}")
     reply = await run.router.complete("flaky", "Are you there?", max_tokens=60)
-    run.note("fallback", reply)
+    run.note("fallback" if len(reply.attempts) > 1 else "text", reply)
     failed = [f"{a.deployment} ({a.status_code})" for a in reply.attempts if a.error]
     after = f", after {', '.join(failed)}" if failed else ""
     click.echo(f"flaky: {reply.requested_model} answered{after}")

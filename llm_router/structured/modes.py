@@ -49,7 +49,7 @@ _REFUSALS = {
 }
 _SCHEMA_FAULT = re.compile(
     r"invalid.{0,12}schema|schema.{0,40}(invalid|too|exceed|not permitted|unsupported)|too complex"
-    r"|nesting|not permitted|keyword|propert(y|ies)|\$ref|grammar",
+    r"|schema (error|conversion)|nesting|not permitted|keyword|propert(y|ies)|\$ref|grammar",
     re.I,
 )
 
