@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import importlib
 import json
 import logging
 import subprocess
@@ -31,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from llm_router import Router, errors
+from llm_router.providers.litellm import importing
 
 SEED = "20"
 CONCURRENCY = 64
@@ -110,7 +110,7 @@ async def ours(env: dict[str, str], stream: bool) -> AsyncIterator[Ask]:
 
 @contextlib.asynccontextmanager
 async def theirs(env: dict[str, str], stream: bool) -> AsyncIterator[Ask]:
-    litellm: Any = importlib.import_module("litellm")
+    litellm = await importing.load()  # without its download of prices
     litellm.suppress_debug_info = True
     logging.disable(logging.ERROR)
 

@@ -23,9 +23,7 @@ from llm_router.redaction import MASK
 from llm_router.usage import Cost, Usage
 
 CLASSES: list[type[LLMRouterError]] = [
-    cls
-    for cls in vars(errors).values()
-    if inspect.isclass(cls) and issubclass(cls, LLMRouterError)
+    cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, LLMRouterError)
 ]
 KEY = "sk-or-v1-" + "deadbeef" * 8
 COMMON = {
@@ -66,9 +64,7 @@ def full(cls: type[LLMRouterError]) -> LLMRouterError:
 
 
 def facts(error: LLMRouterError) -> dict[str, Any]:
-    return {
-        name: repr(getattr(error, name)) for name in (*annotations_of(type(error)), "message")
-    }
+    return {name: repr(getattr(error, name)) for name in (*annotations_of(type(error)), "message")}
 
 
 def test_the_tree_is_the_one_that_is_promised() -> None:

@@ -42,7 +42,9 @@ class _Group(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # whoever reads us has gone: click knows what to do
-            click.echo(f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+            click.echo(
+                f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True
+            )
             sys.exit(FAILED)
 
 

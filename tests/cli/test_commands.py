@@ -26,7 +26,9 @@ HERE = Path(__file__).parents[2]
 
 def test_the_answer_goes_out_and_the_figures_beside_it(run: Run, sandbox: Sandbox) -> None:
     sandbox.reply(text="Rayleigh scattering.", provider="Azure")
-    done = run("complete", "fast", "Why is the sky blue?", "--system", "Be brief.", "-c", "llm_router.yaml")
+    done = run(
+        "complete", "fast", "Why is the sky blue?", "--system", "Be brief.", "-c", "llm_router.yaml"
+    )
     assert done.exit_code == 0
     assert done.stdout == "Rayleigh scattering.\n"
     bill = f"{sandbox.total_billed.normalize():f}"
@@ -222,7 +224,9 @@ def test_the_tables_are_made_and_described(run: Run) -> None:
 def test_a_configuration_without_a_ledger_is_told_how_to_get_one(
     run: Run, folder: Path, command: tuple[str, ...]
 ) -> None:
-    (folder / "llm_router.yaml").write_text("version: 1\naliases: {fast: {model: openrouter/a/b}}\n")
+    (folder / "llm_router.yaml").write_text(
+        "version: 1\naliases: {fast: {model: openrouter/a/b}}\n"
+    )
     done = run(*command)
     assert done.exit_code == 2
     assert "records nothing" in done.stderr and "ledger: {url:" in done.stderr
@@ -268,7 +272,9 @@ def test_help_lists_the_commands_and_the_exit_codes(run: Run) -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME") if name in os.environ
+    }
     return {**kept, "PYTHONPATH": str(HERE), **more}
 
 

@@ -243,9 +243,7 @@ async def test_a_cancelled_call_leaves_the_server(router: Router, sandbox: Sandb
     assert sandbox.chat_requests[-1].disconnected
 
 
-async def test_a_router_is_used_again_after_it_was_closed(
-    router: Router, sandbox: Sandbox
-) -> None:
+async def test_a_router_is_used_again_after_it_was_closed(router: Router, sandbox: Sandbox) -> None:
     await router.complete("fast", "Hi")
     await router.aclose()
     await router.aclose()

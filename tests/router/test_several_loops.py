@@ -61,7 +61,9 @@ def test_loops_in_several_threads_share_a_router(sandbox: Sandbox) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(text[-3:] for text in texts) == sorted(f"{n}.{m}" for n in range(4) for m in range(5))
+    assert sorted(text[-3:] for text in texts) == sorted(
+        f"{n}.{m}" for n in range(4) for m in range(5)
+    )
     gc.collect()
 
 

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from llm_router.errors import ContextWindowExceededError, ProviderUnavailableError, UnknownAliasError
+from llm_router.errors import (
+    ContextWindowExceededError,
+    ProviderUnavailableError,
+    UnknownAliasError,
+)
 from llm_router.router import Router
 from llm_router.routing.explain import Explanation
 from llm_router.testing import Sandbox
@@ -70,7 +74,12 @@ async def test_the_exact_request_is_foretold_without_any_network(
 async def test_limits_and_actions_are_those_of_the_call_over_those_of_the_alias(
     routed: Build,
 ) -> None:
-    alias = {"model": GPT, "deadline": 30, "max_attempts": 2, "on_error": {"content_filter": "next"}}
+    alias = {
+        "model": GPT,
+        "deadline": 30,
+        "max_attempts": 2,
+        "on_error": {"content_filter": "next"},
+    }
     explained = routed(aliases={"fast": alias}).explain("fast", deadline=5)
     assert (explained.requested, explained.alias) == ("fast", "fast")
     assert (explained.limits.deadline, explained.limits.max_attempts) == (5, 2)

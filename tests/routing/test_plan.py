@@ -70,7 +70,7 @@ def test_the_mistake_is_named_when_the_provider_is_wrong(
 
 
 def test_the_nearest_alias_is_named_when_there_is_no_such_alias() -> None:
-    with pytest.raises(UnknownAliasError, match="did you mean .fast."):
+    with pytest.raises(UnknownAliasError, match=r"did you mean .fast."):
         planner().plan("fsat")
     with pytest.raises(UnknownAliasError, match="known: fast, smart"):
         planner().plan("zzzzzz")
