@@ -42,9 +42,6 @@ async def read(local: LiteLLMProvider, model: str = "some/model") -> tuple[list[
         await stream.aclose()
 
 
-# LiteLLM touches every attribute of a delta; it silences the warning by a filter of its own, which
-# we take out again. Python ignores it by default.
-@pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning")
 @pytest.mark.parametrize("litellm", ["openai", "openrouter", "deepseek"])
 async def test_a_stream_gives_events_and_the_whole_answer_when_it_ends_well(litellm: str) -> None:
     call = {"index": 0, "id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
