@@ -1,8 +1,9 @@
 """10,000 calls at 64 at once while one request in five fails: this library, and litellm.Router.
 
-    python benchmarks/faults_under_load.py [--calls 10000] [--stream] [--client llm_router|litellm]
+    python benchmarks/faults_under_load.py [--calls 10000] [--stream] [--client NAME]
 
-Each client runs against its own sandbox process with the same seed (see `faulty_server.py`), with
+The clients are `llm_router`, `litellm` (its Router) and `no cooldown` (the same with its cooldown
+switched off). Each runs against its own sandbox process with the same seed (see `faulty_server.py`), with
 the same two deployments, at most 6 requests a call, 2 s for an attempt, 60 s for a call, and its
 own back-off, unshortened. Every prompt has a number, and the sandbox answers it always in the same
 words: whatever else a client returns as a success is counted as wrong. A stream that fails after
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import subprocess
@@ -109,7 +111,7 @@ async def ours(env: dict[str, str], stream: bool) -> AsyncIterator[Ask]:
 
 
 @contextlib.asynccontextmanager
-async def theirs(env: dict[str, str], stream: bool) -> AsyncIterator[Ask]:
+async def theirs(env: dict[str, str], stream: bool, *, cooldown: bool = True) -> AsyncIterator[Ask]:
     litellm = await importing.load()  # without its download of prices
     litellm.suppress_debug_info = True
     logging.disable(logging.ERROR)
@@ -125,6 +127,8 @@ async def theirs(env: dict[str, str], stream: bool) -> AsyncIterator[Ask]:
         num_retries=MAX_ATTEMPTS // 2 - 1,
         timeout=TIMEOUT,
         stream_timeout=TIMEOUT,
+        # On, as it is by default, a deployment that rests is forbidden: calls fail unsent.
+        disable_cooldowns=not cooldown,
     )
 
     async def ask(text: str) -> str:
@@ -151,7 +155,11 @@ async def theirs(env: dict[str, str], stream: bool) -> AsyncIterator[Ask]:
         await litellm.close_litellm_async_clients()
 
 
-CLIENTS = {"llm_router": ours, "litellm": theirs}
+CLIENTS = {
+    "llm_router": ours,
+    "litellm": theirs,
+    "no cooldown": functools.partial(theirs, cooldown=False),
+}
 
 
 async def load(ask: Ask, calls: int) -> Tally:

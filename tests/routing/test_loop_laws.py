@@ -23,7 +23,7 @@ from llm_router.errors import (
     ProviderError,
 )
 from llm_router.routing import loop
-from llm_router.routing.actions import TABLE
+from llm_router.routing.actions import TABLE, action_for
 from llm_router.routing.call import Call, RunningAttempt
 from llm_router.routing.cooldown import Cooldowns
 from llm_router.routing.limits import Limits as Slots
@@ -178,7 +178,7 @@ def assert_abandoned_deployments_stay_abandoned(world: World) -> None:
     for index, record in enumerate(world.attempts[:-1]):
         error = record.attempt.error
         assert isinstance(error, ProviderError)
-        if loop.action_for(error, {}) == "next":
+        if action_for(error, {}) == "next":
             later = [name for _, name, _ in world.sent[index + 1 :]]
             assert record.attempt.deployment not in later
 
