@@ -23,7 +23,7 @@ _NAMED = re.compile(
       | workspace[-_ ]id
     )
     (?P<gap> \\?["']? \s* [:=] \s* \\?["']? (?:(?:bearer|basic)\s+)? | \s+ (?=[0-9a-f]{8}-) )
-    (?P<value> (?!\[redacted\]) [^\s"'\\,;&)}\]]{3,} )
+    (?P<value> (?!\[redacted\] | (?:bearer|basic)\s) [^\s"'\\,;&)}\]]{3,} )
     """
 )
 # Keys give themselves away by their shape.
@@ -42,8 +42,9 @@ _KEYS = re.compile(
     """
 )
 # Also as AWS and Google write them in what they say of a failure.
+# A digit, a capital or its length tells an id from a word such as `user-friendly`.
 _ACCOUNTS = re.compile(
-    r"\b(?:(?:user|org|proj|acct)[-_][A-Za-z0-9]{6,}"
+    r"\b(?:(?:user|org|proj|acct)[-_](?=[a-z]*[0-9A-Z]|[a-z]{16})[A-Za-z0-9]{6,}"
     r"|arn:aws[a-z-]*:[a-z0-9-]*:[a-z0-9-]*:\d{12}|projects/[a-z0-9-]+(?=/locations/))"
 )
 _SECRET_KEYS = re.compile(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from llm_router.routing.clock import Clock
@@ -28,3 +30,10 @@ def configuration(sandbox: Sandbox, **sections: Any) -> dict[str, Any]:
         },
         **sections,
     }
+
+
+async def until(ready: Callable[[], Any]) -> None:
+    """Wait until *ready* says something true; TimeoutError after ten seconds."""
+    async with asyncio.timeout(10):
+        while not ready():
+            await asyncio.sleep(0.005)

@@ -23,7 +23,7 @@ from llm_router.errors import (
 )
 from llm_router.router import Router
 from llm_router.testing import Sandbox
-from tests.router.setup import CLAUDE, EAGER, GPT, configuration
+from tests.router.setup import CLAUDE, EAGER, GPT, configuration, until
 
 Build = Callable[..., Router]
 
@@ -114,7 +114,7 @@ async def test_a_model_is_asked_for_by_its_name_without_an_alias(
 async def test_a_misspelt_option_is_a_type_error_when_it_is_near_a_known_one(
     router: Router, sandbox: Sandbox, option: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(TypeError, match="did you mean '(temperature|max_tokens)'") as caught:
+    with pytest.raises(TypeError, match=r"did you mean '(temperature|max_tokens)'") as caught:
         await router.complete("fast", "Hi", **option)
     assert named in str(caught.value)
     assert not sandbox.chat_requests
@@ -175,15 +175,16 @@ async def test_the_deadline_ends_the_call_with_what_was_tried(
         await router.complete("fast", "Hi", deadline=0.3)
     assert time.monotonic() - began < 2
     assert caught.value.attempts is not None
-    assert [a.status_code for a in caught.value.attempts][0] == 502
+    assert caught.value.attempts[0].status_code == 502
 
 
 @pytest.mark.parametrize("option", ["timeout", "deadline", "max_attempts", "idle_timeout"])
 async def test_a_limit_of_zero_is_refused_before_anything_is_sent(
     router: Router, sandbox: Sandbox, option: str
 ) -> None:
+    limits: dict[str, Any] = {option: 0}
     with pytest.raises(ValueError, match=f"{option} must be greater than 0"):
-        await router.complete("fast", "Hi", **{option: 0})  # type: ignore[misc]  # any option
+        await router.complete("fast", "Hi", **limits)
     assert not sandbox.chat_requests
 
 
@@ -234,8 +235,7 @@ async def test_many_calls_at_once_share_a_router(router: Router, sandbox: Sandbo
 async def test_a_cancelled_call_leaves_the_server(router: Router, sandbox: Sandbox) -> None:
     sandbox.fail("slow_headers")
     task = asyncio.create_task(router.complete("fast", "Hi"))
-    while not sandbox.in_flight:
-        await asyncio.sleep(0.005)
+    await until(lambda: sandbox.in_flight)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -276,7 +276,7 @@ async def test_a_configuration_in_code_serves_like_a_file(sandbox: Sandbox) -> N
 
 def test_a_configuration_that_contradicts_itself_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Router(RouterConfig(aliases={"a": {"model": GPT, "fallbacks": [GPT]}}))  # type: ignore[dict-item]  # as from YAML
+        Router(RouterConfig(aliases={"a": {"model": GPT, "fallbacks": [GPT]}}))
     assert "aliases.a" in str(caught.value)
     assert caught.value.problems
 

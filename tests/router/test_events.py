@@ -14,7 +14,7 @@ from llm_router.errors import InvalidRequestError, RateLimitError
 from llm_router.router import Router
 from llm_router.testing import Reply, Sandbox
 from llm_router.usage import format_usd
-from tests.router.setup import CLAUDE, GPT
+from tests.router.setup import CLAUDE, EAGER, GPT, configuration, until
 
 Build = Callable[..., Router]
 SELECTED = {"request_id", "alias", "deployment", "provider", "model", "attempt"}
@@ -107,8 +107,7 @@ async def test_a_cancelled_call_ends_as_cancelled(
 ) -> None:
     sandbox.fail("slow_headers")
     task = asyncio.create_task(router.complete("fast", "Hi"))
-    while not sandbox.in_flight:
-        await asyncio.sleep(0.005)
+    await until(lambda: sandbox.in_flight)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -158,8 +157,6 @@ async def test_nothing_is_emitted_or_printed_when_structlog_is_not_configured(
 
 
 async def test_an_application_may_watch_calls_itself(sandbox: Sandbox) -> None:
-    from tests.router.setup import EAGER, configuration
-
     seen: list[tuple[str, str]] = []
 
     class Watcher:

@@ -11,7 +11,7 @@ import pytest
 from llm_router.errors import MissingCredentialsError, ProviderUnavailableError, UnknownAliasError
 from llm_router.router import Router
 from llm_router.testing import Sandbox
-from tests.router.setup import CLAUDE, GPT, LLAMA, configuration
+from tests.router.setup import CLAUDE, GPT, LLAMA, configuration, until
 
 Build = Callable[..., Router]
 REASONER = "openrouter/deepseek/deepseek-r1"
@@ -73,8 +73,8 @@ async def test_what_the_catalogue_rules_out_is_skipped_with_the_reason(
     router = routed(aliases=aliases)
     await router.complete("tools", "Hi")  # the catalogue is fetched beside the first call
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    async with _until(lambda: router.explain("tools", "Hi", tools=[tool]).candidates[-1].skip):
-        explanation = router.explain("tools", "Hi", tools=[tool])
+    await until(lambda: router.explain("tools", "Hi", tools=[tool]).candidates[-1].skip)
+    explanation = router.explain("tools", "Hi", tools=[tool])
     first, last = explanation.candidates
     assert (first.deployment, first.skip) == (LLAMA, None)
     assert last.deployment == REASONER
@@ -85,23 +85,6 @@ async def test_what_the_catalogue_rules_out_is_skipped_with_the_reason(
     long = "word " * 150_000
     skips = [c.skip for c in router.explain("tools", long).candidates]
     assert skips[1] is not None and "takes 64000" in skips[1]
-
-
-class _until:
-    """Wait on the loop until *ready* says something true."""
-
-    def __init__(self, ready: Callable[[], Any]) -> None:
-        self._ready = ready
-
-    async def __aenter__(self) -> None:
-        import asyncio
-
-        async with asyncio.timeout(5):
-            while not self._ready():
-                await asyncio.sleep(0.01)
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
 
 
 async def test_a_resting_deployment_stands_behind_the_others(

@@ -22,7 +22,7 @@ from llm_router.ledger.results import RequestDetail
 from llm_router.router import Router
 from llm_router.routing.clock import Clock
 from llm_router.testing import Reply, Sandbox
-from tests.router.setup import CLAUDE, GPT, WRONG_KEY
+from tests.router.setup import CLAUDE, GPT, WRONG_KEY, until
 
 Build = Callable[..., Router]
 
@@ -131,8 +131,7 @@ async def test_a_stream_is_recorded_at_its_end(recorded: Router, sandbox: Sandbo
 async def test_a_cancelled_call_is_recorded(recorded: Router, sandbox: Sandbox) -> None:
     sandbox.fail("slow_headers")
     task = asyncio.create_task(recorded.complete("fast", "Hi"))
-    while not sandbox.in_flight:
-        await asyncio.sleep(0.005)
+    await until(lambda: sandbox.in_flight)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

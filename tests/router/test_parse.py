@@ -239,5 +239,5 @@ async def test_a_fixed_mode_that_cannot_carry_the_schema_sends_nothing(
 
 
 async def test_a_misspelt_option_of_parse_is_a_type_error(router: Router) -> None:
-    with pytest.raises(TypeError, match="parse\\(\\) got an unexpected .* 'temperature'"):
+    with pytest.raises(TypeError, match=r"parse\(\) got an unexpected .* 'temperature'"):
         await router.parse("extract", "Hi", schema=int, temprature=1)  # type: ignore[call-overload]  # the point

@@ -9,7 +9,7 @@ import warnings
 
 from llm_router.router import Router
 from llm_router.testing import FaultPlan, Reply, Sandbox
-from tests.router.setup import EAGER, configuration
+from tests.router.setup import EAGER, configuration, until
 
 
 async def ask(router: Router, text: str = "Hi") -> str:
@@ -75,8 +75,7 @@ def test_a_limit_of_concurrency_holds_on_each_loop(sandbox: Sandbox) -> None:
     async def many() -> None:
         before = len(sandbox.chat_requests)
         calls = [asyncio.create_task(ask(router)) for _ in range(8)]
-        while len(sandbox.chat_requests) < before + 2:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(sandbox.chat_requests) >= before + 2)
         await asyncio.sleep(0.05)
         assert len(sandbox.chat_requests) == before + 2
         for call in calls:

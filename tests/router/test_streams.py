@@ -23,7 +23,7 @@ from llm_router.errors import (
 )
 from llm_router.router import Router
 from llm_router.testing import Reply, Sandbox
-from tests.router.setup import CLAUDE, GPT, WRONG_KEY
+from tests.router.setup import CLAUDE, GPT, WRONG_KEY, until
 
 Build = Callable[..., Router]
 SLOW = Reply(text="one two three four five six seven eight", chunks=8, chunk_delay=0.02)
@@ -38,9 +38,7 @@ async def all_gone(sandbox: Sandbox) -> None:
 
 async def settled_to(tasks: int) -> None:
     """Wait until so many tasks are left, this one included."""
-    async with asyncio.timeout(5):
-        while len(asyncio.all_tasks()) > tasks:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)
 
 
 async def test_events_come_in_order_and_the_completion_is_whole_after_them(
@@ -149,8 +147,7 @@ async def test_cancelling_the_task_closes_the_connection(
                 begun.append(text)
 
     task = asyncio.create_task(read())
-    while not (sandbox.in_flight and (begun or fault == "slow_headers")):
-        await asyncio.sleep(0.005)
+    await until(lambda: sandbox.in_flight and (begun or fault == "slow_headers"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -308,7 +305,7 @@ async def test_a_stalled_stream_ends_when_it_has_been_idle_too_long(
     router: Router, sandbox: Sandbox
 ) -> None:
     sandbox.fail("stalled_stream")
-    with pytest.raises(StreamInterruptedError, match="No data event came for 0.1 s") as caught:
+    with pytest.raises(StreamInterruptedError, match=r"No data event came for 0\.1 s") as caught:
         async with router.stream("fast", "Hi", idle_timeout=0.1) as stream:
             await stream.collect()
     assert isinstance(caught.value.__cause__, ProviderTimeoutError)

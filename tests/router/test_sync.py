@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -151,7 +151,7 @@ def test_every_way_to_build_one_works(
 
 
 def test_operations_of_later_say_what_is_served(router: SyncRouter) -> None:
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: router.embed("fast", "text"),
         lambda: router.generate_image("fast", "a cat"),
         lambda: router.transcribe("fast", b""),
