@@ -68,6 +68,6 @@ async def test_the_text_so_far_is_kept_when_the_server_dies() -> None:
             assert cut.value.partial is not None and cut.value.partial.text
             assert cut.value.partial.finish_reason == "unknown"
 
-            with pytest.raises(ProviderConnectionError) as refused:
+            with pytest.raises(ProviderConnectionError, match="that the server runs") as refused:
                 await router.complete("local/smollm2", "Are you there?", max_attempts=2)
             assert [a.status_code for a in refused.value.attempts or ()] == [None, None]

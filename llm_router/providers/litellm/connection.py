@@ -45,6 +45,8 @@ class Exchange:
     """What the wire said during one call. Empty when LiteLLM used a client of its own."""
 
     requests: int = 0
+    host: str = ""
+    """Where the last one went, `host:port`."""
     response: httpx.Response | None = None
     failure: httpx.TransportError | None = None
     received: list[bytes] = field(default_factory=list)
@@ -82,6 +84,7 @@ class WireClient(httpx.AsyncClient):
         if exchange.abandoned:
             raise AbandonedError("cancelled before it was sent", request=request)
         exchange.requests += 1
+        exchange.host = request.url.netloc.decode()
         self._clean(request)
         try:
             # A redirect would carry key and prompt to a host that nobody configured.

@@ -103,10 +103,24 @@ def translate(
         sure = exchange.status is not None and exchange.status >= 400
         doubtful = not sure and (exchange.status is not None or status in (None, 408, 500))
         kind = _broken(list(_chain(exchange.failure or error))) if doubtful else None
-        ours = _error(kind, error, (status, headers, body), request, secrets)
+        if kind is ProviderConnectionError and exchange.failure is not None and exchange.host:
+            ours = _no_connection(exchange, request, secrets)
+        else:
+            ours = _error(kind, error, (status, headers, body), request, secrets)
     if isinstance(ours, ProviderError):
         ours.fill(**context(request, headers))
     return ours
+
+
+def _no_connection(
+    exchange: Exchange, request: ProviderRequest, secrets: Sequence[str]
+) -> ProviderConnectionError:
+    """Return what the wire says of its connection, and to where; "Connection error." is less."""
+    said = redact(str(exchange.failure), secrets).rstrip(".") or "the connection broke"
+    return ProviderConnectionError(
+        f"{request.deployment.provider}: {exchange.host}: {said}",
+        hint="Check base_url, the network, and that the server runs.",
+    )
 
 
 def _error(
