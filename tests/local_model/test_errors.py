@@ -58,7 +58,7 @@ async def test_a_request_is_invalid_when_the_server_does_not_understand_it(
     assert caught.value.status_code == 400
 
 
-async def test_the_text_so_far_is_kept_when_the_server_dies() -> None:
+async def test_the_text_so_far_is_kept_when_the_server_dies(model: LocalModel) -> None:
     with LocalModel() as mortal:
         async with at(mortal.base_url) as router:
             with pytest.raises(StreamInterruptedError) as cut:
