@@ -222,6 +222,7 @@ def test_our_own_error_passes_when_litellm_wrapped_it() -> None:
         ("Note: keep this", "Note: keep this"),
         ("", "ValueError"),
         ("Bad\nTraceback (most recent call last):\n  x", "Bad"),
+        ("No object Traceback (most recent call last):\n  x", "No object"),
     ],
 )
 def test_the_sentence_is_the_providers_own(text: str, sentence: str) -> None:

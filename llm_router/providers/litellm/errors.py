@@ -73,7 +73,7 @@ TABLE: dict[str, type[LLMRouterError]] = {
     "VectorStoreSearchError": InvalidRequestError,
 }
 _PREFIX = re.compile(r"^(?:litellm\.)?[A-Z]\w*(?:Error|Exception|Timeout)?(?:: | - )")
-_APPENDICES = ("\nTraceback (most recent call last)", "\nThis looks like a bug in LiteLLM")
+_APPENDICES = ("Traceback (most recent call last)", "\nThis looks like a bug in LiteLLM")
 _WORDS_BEFORE_SENTENCE = ("Error", "Exception", "Timeout", "litellm.")
 _TIMEOUTS = ("TimeoutException", "ReadTimeout", "ConnectTimeout", "APITimeoutError", "TimeoutError")
 _BROKEN = (

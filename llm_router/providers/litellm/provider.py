@@ -5,6 +5,16 @@ runs on. Where LiteLLM insists on a client of its own (cohere, bedrock, …) the
 LiteLLM's, and so are its habits: it repeats a request once when the connection breaks.
 A row with a `base_url` gets the row's key or none; a row without one is at LiteLLM's own address
 for that provider, and LiteLLM may then use its own variables.
+
+OpenRouter too comes this way with `path: acompletion`, for those who rely on LiteLLM's callbacks.
+What is read is the wire itself, so answers and errors are those of the native way. Its losses:
+
+- many times the CPU of the native way (`benchmarks/overhead.py` measures it);
+- no catalogue: no `cost.computed`, no capabilities (`parse` finds modes by refusals), no context
+  length for `explain`; no `reconcile`;
+- after an error inside a stream nothing more is read: a bill that follows it stays unknown;
+- what LiteLLM does to requests: `cache_control` is dropped for models it does not know to cache
+  (qwen), and `usage: {include: true}` is added.
 """
 
 from __future__ import annotations
@@ -46,6 +56,7 @@ _MARKS_ITS_END = frozenset({"anthropic", "gemini", "vertex_ai"})
 # Probed to send through the client they are given, beside all that is shaped like OpenAI.
 _USE_OUR_CLIENT = frozenset({"anthropic", "databricks", "gemini", "huggingface", "mistral"})
 _CANCEL_SECONDS = 1.0
+_NOT_BUILT = "Invalid response object"
 
 
 class LiteLLMProvider:
@@ -75,8 +86,10 @@ class LiteLLMProvider:
         try:
             response = await self._run(self._litellm.acompletion(**arguments), exchange)
         except Exception as error:  # LiteLLM raises builtin classes too; all are translated
-            self._raise_wire_error(request, exchange, error)
-            raise translate(error, request, exchange, self._secrets) from error
+            refused = self._refused(request, exchange, error)
+            if refused is None:
+                raise translate(error, request, exchange, self._secrets) from error
+            return self._priced(request, refused)
         if self._reads_raw(request) and exchange.status is not None:
             body = exchange.take()
         else:
@@ -229,18 +242,23 @@ class LiteLLMProvider:
         if not task.cancelled():
             task.exception()  # asyncio would report it as never retrieved
 
-    def _raise_wire_error(
+    def _refused(
         self, request: ProviderRequest, exchange: Exchange, error: Exception
-    ) -> None:
-        """Raise what the wire itself says is wrong with a 200 that LiteLLM refused."""
+    ) -> Completion | None:
+        """Return the answer that LiteLLM could not make its object of, None for other failures.
+
+        Raises what the wire itself says is wrong with a 200 that LiteLLM refused.
+        """
         whole = exchange.status == 200 and exchange.failure is None
         if not (whole and self._opened.openai_shaped):
-            return
+            return None
         body = b"".join(exchange.received)
         try:
-            read_answer(body, 200, exchange.headers, request, self._secrets)
+            answer = read_answer(body, 200, exchange.headers, request, self._secrets)
         except ProviderError as said:
             raise said from error
+        # Any other error stands: a callback of the host may have rejected the answer.
+        return answer if _NOT_BUILT in str(error) and self._reads_raw(request) else None
 
     def _priced(self, request: ProviderRequest, answer: Completion) -> Completion:
         return priced(answer, self._row.prices.get(request.model))
