@@ -3,12 +3,12 @@
     python benchmarks/faults_under_load.py [--calls 10000] [--stream] [--client NAME]
 
 The clients are `llm_router`, `litellm` (its Router) and `no cooldown` (the same with its cooldown
-switched off). Each runs against its own sandbox process with the same seed (see `faulty_server.py`), with
-the same two deployments, at most 6 requests a call, 2 s for an attempt, 60 s for a call, and its
-own back-off, unshortened. Every prompt has a number, and the sandbox answers it always in the same
-words: whatever else a client returns as a success is counted as wrong. A stream that fails after
-its first content cannot be answered by anyone; it counts as "cut, said so" when the client raises,
-and as wrong when it ends as if it were whole.
+switched off). Each runs against its own sandbox process with the same seed (`faulty_server.py`),
+with the same two deployments, at most 6 requests a call, 2 s for an attempt, 60 s for a call, and
+its own back-off, unshortened. Every prompt has a number, and the sandbox answers it always in the
+same words: whatever else a client returns as a success is counted as wrong. A stream that fails
+after its first content cannot be answered by anyone; it counts as "cut, said so" when the client
+raises, and as wrong when it ends as if it were whole.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ async def theirs(env: dict[str, str], stream: bool, *, cooldown: bool = True) ->
         await litellm.close_litellm_async_clients()
 
 
-CLIENTS = {
+CLIENTS: dict[str, Callable[[dict[str, str], bool], AbstractAsyncContextManager[Ask]]] = {
     "llm_router": ours,
     "litellm": theirs,
     "no cooldown": functools.partial(theirs, cooldown=False),
