@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from llm_router.routing.rotation import Turn
 
 R = TypeVar("R")
+TICK_S = 0.001
+"""A timer may fire a tick of the clock early: what is left then is no time to try anything."""
 # Raised before anything is sent: the deployment is passed over, and no attempt is used up.
 _NOT_SENT = (ConfigurationError, UnsupportedFeatureError)
 
@@ -66,6 +68,10 @@ async def run(
             return await _timed(call, attempt, step), attempt
         except _NOT_SENT as error:
             _pass_over(call, turn, attempt, error)
+        except ConfigurationError:
+            # Nothing was sent, and no other deployment mends the caller's set-up.
+            attempt.withdraw()
+            raise
         except ProviderError as error:
             attempt.fail(error)
             if not again(turn.deployment, error):
@@ -82,7 +88,7 @@ async def _next_turn(call: Call) -> Turn:
         now = call.clock.monotonic()
         if call.attempts_left <= 0:
             raise failure(call)
-        if now >= call.deadline_at:
+        if now >= call.deadline_at - TICK_S:
             raise _deadline_exceeded(call)
         turn = call.rotation.next(now, call.attempts_left)
         if turn is None:

@@ -353,6 +353,35 @@ def test_the_reason_is_raised_when_nothing_can_be_sent_to_anyone() -> None:
     run_virtually(story())
 
 
+def test_no_attempt_is_counted_when_the_set_up_of_the_call_is_wrong() -> None:
+    async def story() -> None:
+        async def send(_attempt: RunningAttempt) -> Completion:
+            raise errors.ConfigurationError("this mode cannot carry the schema")
+
+        world = World([])
+        call = make_call(world, limits())
+        with pytest.raises(errors.ConfigurationError, match="cannot carry"):
+            await loop.run(call, send, Slots())
+        assert world.attempts == [] and call.attempts == []
+
+    run_virtually(story())
+
+
+def test_the_deadline_is_named_when_the_timer_of_the_last_attempt_fires_a_tick_early() -> None:
+    async def story() -> None:
+        world = World([])
+        call = make_call(world, limits(deadline=5.0, timeout=60.0), ("a",))
+
+        async def send(_attempt: RunningAttempt) -> Completion:
+            await asyncio.sleep(5.0 - loop.TICK_S / 2)
+            raise errors.ProviderTimeoutError("too late")
+
+        with pytest.raises(DeadlineExceededError):
+            await loop.run(call, send, Slots())
+
+    run_virtually(story())
+
+
 def test_a_defect_is_shown_as_it_is_when_an_adapter_has_one() -> None:
     async def story() -> None:
         async def send(_attempt: RunningAttempt) -> Completion:
