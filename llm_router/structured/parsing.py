@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 _MAX_SHOWN = 4_000
 _TOOL_NOTE = "Give your whole answer by calling this function, once."
+_BY_CALL = "by calling the function again."
+_AS_JSON = "as JSON alone."
 _PROMPT = (
     "Answer with one JSON object and nothing else: no prose, no code fence. "
     "It must be valid against this JSON Schema:\n{schema}"
@@ -71,6 +73,7 @@ class Parse(Generic[T]):
         self._capabilities = capabilities
         self._fixed = mode
         self._used: dict[str, StructuredMode] = {}
+        self._asked_by_tool = False
 
     def mode_for(self, deployment: Deployment) -> StructuredMode:
         """Return the mode the next request to *deployment* will use.
@@ -92,6 +95,8 @@ class Parse(Generic[T]):
         deployment = request.deployment
         mode = self.mode_for(deployment)
         self._used[deployment.name] = mode
+        if self._asked_by_tool and mode != "tool":
+            request = replace(request, messages=_as_text(request.messages, self.schema.name))
         if mode == "prompt":
             return replace(request, messages=self._instructed(request.messages))
         # An upstream that ignores the parameter would answer as if none had been asked for.
@@ -146,10 +151,11 @@ class Parse(Generic[T]):
         """Return the conversation that shows the model its answer and what is wrong with it."""
         wrong = f"That is not valid:\n{_cut(str(problem))}\nAnswer again, whole and corrected"
         if completion.tool_calls:
+            self._asked_by_tool = True
             results = [_tool_result(n, call, wrong) for n, call in enumerate(completion.tool_calls)]
             return [*messages, _repeatable(completion), *results]
         turn = [_repeatable(completion)] if completion.text else []
-        return [*messages, *turn, {"role": "user", "content": f"{wrong}, as JSON alone."}]
+        return [*messages, *turn, {"role": "user", "content": f"{wrong}, {_AS_JSON}"}]
 
     def _check_fixed(self, known: Capabilities) -> None:
         if self._fixed == "json_schema" and self.schema.strict is None and not known.any_schema:
@@ -238,8 +244,30 @@ def _repeatable(completion: Completion) -> dict[str, Any]:
 
 def _tool_result(number: int, call: ToolCall, wrong: str) -> dict[str, Any]:
     shown = f"\nYour arguments were: {_cut(call.raw_arguments)}" if call.arguments is None else ""
-    text = f"{wrong}, by calling the function again.{shown}"
+    text = f"{wrong}, {_BY_CALL}{shown}"
     return {"role": "tool", "tool_call_id": call.id or f"call_{number}", "content": text}
+
+
+def _as_text(messages: Sequence[Message], name: str) -> list[Message]:
+    """Return the turns with the calls of tool *name* as text.
+
+    Upstreams refuse calls of a tool that the request does not define: the next question may go to
+    another deployment, in another mode.
+    """
+    turns: list[Message] = []
+    ours: set[str] = set()
+    for message in messages:
+        calls = message.get("tool_calls") or ()
+        if calls and all(call["function"]["name"] == name for call in calls):
+            ours.update(call["id"] for call in calls)
+            said = [message.get("content") or "", *(c["function"]["arguments"] for c in calls)]
+            turns.append({"role": "assistant", "content": "\n".join(filter(None, said))})
+        elif message.get("tool_call_id") in ours:
+            text = str(message["content"]).replace(_BY_CALL, _AS_JSON)
+            turns.append({"role": "user", "content": text})
+        else:
+            turns.append(message)
+    return turns
 
 
 def _cut(text: str) -> str:

@@ -25,6 +25,7 @@ def world() -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox(world: Sandbox) -> Iterator[Sandbox]:
     yield world
+    world.wait_idle()
     left = world.unused
     world.reset()
     assert not left, "a scripted reply was not asked for"

@@ -84,6 +84,7 @@ def _properties_for(data: dict[str, Any], schema: Node, root: Node) -> Node:
 
 def check_bill(sandbox: Sandbox, before: int, found: Any) -> None:
     """Usage and cost are those of the sandbox's books, to the last digit."""
+    sandbox.wait_idle()
     bills = list(sandbox.bills.values())[before:]
     assert found.cost.total == sum((bill.total for bill in bills), Decimal(0))
     assert found.cost.reported == sum((bill.cost for bill in bills), Decimal(0))
