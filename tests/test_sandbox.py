@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import http.client
 import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -751,3 +754,21 @@ def test_decimals_keep_their_digits_in_json() -> None:
 
 def test_a_request_without_a_user_message_has_no_prompt() -> None:
     assert ChatRequest({"messages": [{"role": "system", "content": "x"}]}).prompt == ""
+
+
+def test_no_socket_is_left_when_clients_connect_at_the_moment_of_closing() -> None:
+    for _ in range(15):
+        sandbox = Sandbox().start()
+        clients: list[socket.socket] = []
+
+        def connect(port: int = sandbox.port, clients: list[socket.socket] = clients) -> None:
+            with contextlib.suppress(OSError):
+                clients.extend(socket.create_connection(("127.0.0.1", port)) for _ in range(30))
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        sandbox.close()
+        thread.join()
+        for client in clients:
+            client.close()
+    gc.collect()  # an unclosed socket says so here, and a warning is an error

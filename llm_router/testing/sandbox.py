@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 import time
 from collections import deque
@@ -128,9 +130,11 @@ class Sandbox:
         runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port, backlog=1024).start()
+            listener = socket.create_server((self._host, self._port), backlog=1024)
+            await web.SockSite(runner, listener, backlog=1024).start()
             ready.set_result(runner.addresses[0][1])
             await handler.closing.wait()
+            await _stop_accepting(listener)
         except OSError as error:
             ready.set_exception(error)
         finally:
@@ -247,3 +251,15 @@ class Sandbox:
             if time.monotonic() > until:
                 raise TimeoutError(f"{self.in_flight} requests are still in flight")
             time.sleep(0.002)
+
+
+async def _stop_accepting(listener: socket.socket) -> None:
+    """Take no more connections, and wait for those that are being taken.
+
+    asyncio hands an accepted connection over some turns of the loop later; were the listener
+    closed in between, it would drop the connection's socket without closing it.
+    """
+    with contextlib.suppress(NotImplementedError):  # Windows' loop has no readers
+        asyncio.get_running_loop().remove_reader(listener)
+    for _ in range(3):
+        await asyncio.sleep(0)
