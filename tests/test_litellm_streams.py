@@ -176,7 +176,7 @@ async def test_the_connection_is_closed_when_a_stream_is_left_early(litellm: str
         await stream.aclose()
         await stream.aclose()
         async with asyncio.timeout(5):
-            while server.open_streams:  # noqa: ASYNC110 - the server has no event for it
+            while server.open_streams:
                 await asyncio.sleep(0.01)
 
 

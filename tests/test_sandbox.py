@@ -671,7 +671,7 @@ async def test_a_left_stream_is_billed_as_its_upstream_bills(
 async def test_leaving_a_call_without_stream_is_billed_whole(client: Client) -> None:
     client.sandbox.reply(text="word " * 40, delay=5)
     call = asyncio.create_task(client.raw())
-    while not client.sandbox.in_flight:  # noqa: ASYNC110 - the server is in another thread
+    while not client.sandbox.in_flight:
         await asyncio.sleep(0.005)
     with pytest.raises(TimeoutError, match="still in flight"):
         client.sandbox.wait_idle(timeout=0)
@@ -716,7 +716,7 @@ async def test_closing_is_quick_with_a_stalled_client() -> None:
             sandbox.fail("stalled_stream", times=3)
             client = Client(sandbox, session)
             calls = [asyncio.create_task(client.raw(stream=True)) for _ in range(3)]
-            while sandbox.in_flight < 3:  # noqa: ASYNC110 - the server is in another thread
+            while sandbox.in_flight < 3:
                 await asyncio.sleep(0.005)
             started = time.monotonic()
             await asyncio.to_thread(sandbox.close)
