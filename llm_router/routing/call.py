@@ -88,6 +88,8 @@ class Call:
             return
         self.finished = True
         self.leave()
+        if not self.observers:
+            return
         record = RequestFinished(
             request=self.started,
             status=status,
@@ -179,15 +181,17 @@ class RunningAttempt:
         self._ended = True
         self._leave()
         attempt = self._attempt(status, completion, error)
-        self.call.attempts.append(attempt)
-        record = AttemptFinished(
-            request=self.call.started,
-            attempt=attempt,
-            completion=completion,
-            mode_used=self.call.mode_used,
-        )
-        for observer in self.call.observers:
-            observer.attempt_finished(record)
+        call = self.call
+        call.attempts.append(attempt)
+        if call.observers:
+            record = AttemptFinished(
+                request=call.started,
+                attempt=attempt,
+                completion=completion,
+                mode_used=call.mode_used,
+            )
+            for observer in call.observers:
+                observer.attempt_finished(record)
         return True
 
     def _attempt(

@@ -12,14 +12,12 @@ if TYPE_CHECKING:
 
 
 class EventObserver:
-    """Emits `attempt_finished` and `request_finished`; builds nothing when nobody listens."""
+    """Emits `attempt_finished` and `request_finished`."""
 
     def request_started(self, record: RequestStarted) -> None:
         """The selection of a deployment is the first event of a call."""
 
     def attempt_finished(self, record: AttemptFinished) -> None:
-        if not events.enabled():
-            return
         attempt = record.attempt
         events.emit(
             events.ATTEMPT_FINISHED,
@@ -40,8 +38,6 @@ class EventObserver:
         )
 
     def request_finished(self, record: RequestFinished) -> None:
-        if not events.enabled():
-            return
         usages = [a.usage for a in record.attempts if a.usage is not None]
         costs = [a.cost for a in record.attempts if a.cost is not None]
         events.emit(

@@ -52,12 +52,14 @@ class Question:
             given["tools"] = tool_definitions(given["tools"])
         if given.get("tool_choice") is not None:
             given["tool_choice"] = choose_tool(given["tool_choice"], given.get("tools"))
-        check_openrouter_options(options.get("openrouter") or {})
+        openrouter = options.get("openrouter") or {}
+        if openrouter:
+            check_openrouter_options(openrouter)
         cache = options.get("cache")
         return cls(
             messages=normalise_messages(prompt, options.get("system")),
             params=given,
-            openrouter=options.get("openrouter") or {},
+            openrouter=openrouter,
             extra_body=options.get("extra_body") or {},
             user=options.get("user"),
             cache=None if cache is None else cache_policy(cache),

@@ -21,7 +21,7 @@ from llm_router.errors import ConfigurationError, LedgerError
 from llm_router.ledger import migrate
 from llm_router.ledger.ledger import Ledger, spool_path
 from llm_router.ledger.spool import Spool
-from tests.ledger.calls import call, retried_call, started
+from tests.ledger.calls import call, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,34 +40,6 @@ async def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
         await asyncio.sleep(0.05)
-
-
-@pytest.mark.postgres
-async def test_nothing_is_lost_when_the_database_is_stopped_and_started_under_load(
-    postgres: PostgresServer, open_ledger: Callable[..., Ledger], log: list[dict[str, Any]]
-) -> None:
-    ledger = open_ledger(postgres.new_database(), flush_interval=0.05)
-    told = []
-    for number in range(300):
-        told.append(retried_call(alias=f"a{number % 3}"))
-        told[-1].tell(ledger)
-        if number == 100:
-            await asyncio.to_thread(postgres.stop)
-        if number == 200:
-            await asyncio.to_thread(postgres.start)
-        await asyncio.sleep(0.002)
-    spool = Spool(Path(str(ledger.config.spool)))
-    await until(lambda: not spool.pending())
-    await ledger.flush()
-    rows = ledger.report()
-    assert [(r.group["alias"], r.requests, r.attempts) for r in rows] == [
-        ("a0", 100, 200),
-        ("a1", 100, 200),
-        ("a2", 100, 200),
-    ]
-    assert ("unavailable", "unreachable") in events(log)
-    assert [name for name, _ in events(log)].count("recovered") >= 1
-    assert {row.status for row in ledger.logs(limit=400)} == {"succeeded"}
 
 
 @pytest.mark.parametrize("durability", ["batched", "strict"])

@@ -172,6 +172,14 @@ async def test_cut_answer_is_a_connection_error(reply: bytes) -> None:
     assert caught.value.provider == "openrouter"
 
 
+async def test_cut_answer_keeps_its_id_so_that_its_bill_can_be_found() -> None:
+    head = HEAD + b"X-Generation-Id: gen-cut\r\nContent-Length: 5000\r\n\r\n"
+    async with raw_server(head + WHOLE) as url, provider_at(url) as provider:
+        with pytest.raises(ProviderConnectionError) as caught:
+            await provider.complete(asking())
+    assert caught.value.response_id == "gen-cut"
+
+
 async def test_reset_connection_is_a_connection_error() -> None:
     async with raw_server(b"", reset=True) as url, provider_at(url) as provider:
         with pytest.raises(ProviderConnectionError):
