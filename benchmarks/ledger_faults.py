@@ -44,7 +44,6 @@ def postgresql(folder: Path) -> Iterator[tuple[str, Outage]]:
     try:
         yield server.new_database(), Outage(server.stop, server.start)
     finally:
-        server.stop()
         handle.cleanup()
 
 
@@ -83,7 +82,7 @@ def report(outcome: Outcome, events: Events) -> bool:
         ("  that failed", *(end["failed"] for end in ends)),
         ("attempts", outcome.received, recorded.attempts.total()),
         ("answers that were charged", len(told.bills), len(recorded.bills)),
-        ("USD", told.total, recorded.total),
+        ("USD", told.total.normalize(), recorded.total.normalize()),
     ]
     print(f"{'':28}{'told':>16}{'recorded':>16}")
     for name, left, right in lines:
