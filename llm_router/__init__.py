@@ -1,7 +1,7 @@
 """One routing layer over LiteLLM and OpenRouter: ask for an alias, get a typed answer.
 
 `from llm_router import Router` is the whole start; README.md is the guide. Names are imported
-when they are first used, so that `import llm_router` itself costs a millisecond.
+when they are first used, so that `import llm_router` itself costs milliseconds.
 """
 
 from __future__ import annotations
@@ -19,72 +19,138 @@ if TYPE_CHECKING:
         ParsedCompletion,
         ToolCall,
     )
-    from llm_router.completions.parts import AudioPart, FilePart, ImagePart, VideoPart
+    from llm_router.completions.parts import (
+        AudioPart,
+        FilePart,
+        ImagePart,
+        VideoPart,
+    )
     from llm_router.completions.tools import arguments_for, tool_result
     from llm_router.config import RouterConfig
+    from llm_router.errors import (
+        AllDeploymentsFailedError,
+        AuthenticationError,
+        BudgetExceededError,
+        ConfigurationError,
+        ContentFilteredError,
+        ContextWindowExceededError,
+        DeadlineExceededError,
+        EmptyResponseError,
+        InsufficientCreditsError,
+        InvalidRequestError,
+        InvalidResponseError,
+        LedgerError,
+        LLMRouterError,
+        MissingCredentialsError,
+        ModelNotFoundError,
+        NoEndpointError,
+        PermissionDeniedError,
+        ProviderConnectionError,
+        ProviderError,
+        ProviderTimeoutError,
+        ProviderUnavailableError,
+        RateLimitError,
+        RefusalError,
+        RequestTooLargeError,
+        SchemaValidationError,
+        StreamInterruptedError,
+        StructuredOutputError,
+        TruncatedOutputError,
+        UnknownAliasError,
+        UnsupportedFeatureError,
+    )
     from llm_router.router import Router
     from llm_router.routing.clock import Clock
     from llm_router.streams import CompletionStream
     from llm_router.sync import SyncCompletionStream, SyncRouter
     from llm_router.usage import Cost, Usage
 
-_HOMES = {
-    "Attempt": "completions.completion",
-    "Audio": "completions.completion",
-    "AudioPart": "completions.parts",
-    "Citation": "completions.completion",
-    "Clock": "routing.clock",
-    "Completion": "completions.completion",
-    "CompletionStream": "streams",
-    "Cost": "usage",
-    "FilePart": "completions.parts",
-    "Image": "completions.completion",
-    "ImagePart": "completions.parts",
-    "ParsedCompletion": "completions.completion",
-    "Router": "router",
-    "RouterConfig": "config",
-    "SyncCompletionStream": "sync",
-    "SyncRouter": "sync",
-    "ToolCall": "completions.completion",
-    "Usage": "usage",
-    "VideoPart": "completions.parts",
-    "arguments_for": "completions.tools",
-    "tool_result": "completions.tools",
-}
-
 __all__ = [
+    "AllDeploymentsFailedError",
     "Attempt",
     "Audio",
     "AudioPart",
+    "AuthenticationError",
+    "BudgetExceededError",
     "Citation",
     "Clock",
     "Completion",
     "CompletionStream",
+    "ConfigurationError",
+    "ContentFilteredError",
+    "ContextWindowExceededError",
     "Cost",
+    "DeadlineExceededError",
+    "EmptyResponseError",
     "FilePart",
     "Image",
     "ImagePart",
+    "InsufficientCreditsError",
+    "InvalidRequestError",
+    "InvalidResponseError",
+    "LLMRouterError",
+    "LedgerError",
+    "MissingCredentialsError",
+    "ModelNotFoundError",
+    "NoEndpointError",
     "ParsedCompletion",
+    "PermissionDeniedError",
+    "ProviderConnectionError",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "ProviderUnavailableError",
+    "RateLimitError",
+    "RefusalError",
+    "RequestTooLargeError",
     "Router",
     "RouterConfig",
+    "SchemaValidationError",
+    "StreamInterruptedError",
+    "StructuredOutputError",
     "SyncCompletionStream",
     "SyncRouter",
     "ToolCall",
+    "TruncatedOutputError",
+    "UnknownAliasError",
+    "UnsupportedFeatureError",
     "Usage",
     "VideoPart",
     "arguments_for",
     "tool_result",
 ]
 
+_HOMES = {
+    "completions.completion": (
+        "Attempt",
+        "Audio",
+        "Citation",
+        "Completion",
+        "Image",
+        "ParsedCompletion",
+        "ToolCall",
+    ),
+    "completions.parts": ("AudioPart", "FilePart", "ImagePart", "VideoPart"),
+    "completions.tools": ("arguments_for", "tool_result"),
+    "config": ("RouterConfig",),
+    "router": ("Router",),
+    "routing.clock": ("Clock",),
+    "streams": ("CompletionStream",),
+    "sync": ("SyncCompletionStream", "SyncRouter"),
+    "usage": ("Cost", "Usage"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = frozenset(("config", "errors", "events", "ledger", "testing", "usage"))
+
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
+    home = importlib.import_module(f"{__name__}.{_HOME_OF.get(name, 'errors')}")
+    value = globals()[name] = getattr(home, name)
     return value
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return sorted({*globals(), *__all__, *_ROOMS})

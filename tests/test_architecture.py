@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import sys
 import pytest
 
 import llm_router
+from llm_router import errors
 
 PACKAGE = pathlib.Path(llm_router.__file__).parent
 # Lowest first. A room is a module, or a package with everything in it.
@@ -114,6 +116,9 @@ def test_importing_the_package_loads_none_of_its_rooms() -> None:
 
 def test_every_exported_name_is_there_and_in_order() -> None:
     assert llm_router.__all__ == sorted(llm_router.__all__)
+    classes = {n for n, c in vars(errors).items() if inspect.isclass(c) and "Error" in n}
+    assert classes <= set(llm_router.__all__), "every error is at the root"
+    assert llm_router.errors is errors
     for name in llm_router.__all__:
         assert getattr(llm_router, name).__name__ == name
         assert name in dir(llm_router)
