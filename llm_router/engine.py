@@ -153,6 +153,7 @@ class Engine:
             alias=call.plan.alias,
             stream=stream,
             messages=messages,
+            answering=attempt.answering,
         )
 
     def provider(self, asked: RunningAttempt | Deployment) -> Provider:

@@ -21,6 +21,9 @@ from llm_router.router import Router
 if TYPE_CHECKING:
     from llm_router.ledger.results import ReportRow, RequestRow
 
+_DAYS = click.IntRange(min=0)
+"""Whole UTC days: 0 keeps today. A negative number would reach the calls in flight."""
+
 
 def _ledger(config: str | None) -> Ledger:
     found = config_file.load(config)
@@ -113,8 +116,8 @@ def reconcile(config: str | None, limit: int) -> None:
 
 @click.command()
 @config_option
-@click.option("--payloads-days", type=int, help="Delete content older than so many days.")
-@click.option("--rows-days", type=int, help="Delete whole records older than so many days.")
+@click.option("--payloads-days", type=_DAYS, help="Delete content older than so many days.")
+@click.option("--rows-days", type=_DAYS, help="Delete whole records older than so many days.")
 def purge(config: str | None, payloads_days: int | None, rows_days: int | None) -> None:
     """Delete what is old; without options by the configuration's `retention`."""
     done = _ledger(config).purge(payloads_days=payloads_days, rows_days=rows_days)

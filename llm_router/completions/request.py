@@ -135,6 +135,8 @@ class ProviderRequest:
     stream: bool = False
     cache: CachePolicy = "off"
     """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
+    answering: Callable[[str], None] | None = None
+    """Told the answer's id with its headers: what is lost on its way is billed all the same."""
 
     @property
     def model(self) -> str:

@@ -135,8 +135,13 @@ class RunningAttempt:
         self.started_at = call.clock.wall()
         self.begun = call.clock.monotonic()
         self.first_token_ms: float | None = None
+        self.response_id: str | None = None
         self._leave = leave
         self._ended = False
+
+    def answering(self, response_id: str) -> None:
+        """Note the id of the answer that is on its way."""
+        self.response_id = response_id
 
     def first_token(self) -> None:
         """Note that the first content of a stream arrived."""
@@ -207,7 +212,7 @@ class RunningAttempt:
             upstream_provider=_either("upstream_provider", completion, error),
             error=error,
             status_code=error.status_code if error else None,
-            response_id=_either("response_id", completion, error),
+            response_id=_either("response_id", completion, error) or self.response_id,
             usage=usage,
             cost=cost,
             latency_ms=(self.call.clock.monotonic() - self.begun) * 1000,

@@ -22,7 +22,7 @@ from llm_router.completions.tools import tool_choice as choose_tool
 from llm_router.completions.tools import tool_definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_router.completions.request import CallOptions, Deployment, Message, Prompt
     from llm_router.config import AliasConfig, CacheConfig
@@ -74,6 +74,7 @@ class Question:
         alias: str | None,
         stream: bool = False,
         messages: Sequence[Message] | None = None,
+        answering: Callable[[str], None] | None = None,
     ) -> ProviderRequest:
         """Return the request for *deployment*: the alias's options, then the call's over them."""
         merged = {**deployment.params, **self.params}
@@ -92,6 +93,7 @@ class Question:
             user=self.user,
             stream=stream,
             cache=cache_policy(row.cache) if self.cache is None else self.cache,
+            answering=answering,
         )
 
 

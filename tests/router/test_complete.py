@@ -165,6 +165,15 @@ async def test_a_timeout_abandons_the_attempt_and_the_next_model_answers(
     assert reply.requested_model == CLAUDE
 
 
+async def test_an_abandoned_answer_keeps_its_id_so_that_its_bill_can_be_found(
+    router: Router, sandbox: Sandbox
+) -> None:
+    sandbox.fail("slow_body")
+    reply = await router.complete("safe", "Hi", timeout=0.1)
+    await asyncio.to_thread(sandbox.wait_idle)
+    assert [attempt.response_id for attempt in reply.attempts] == list(sandbox.bills)
+
+
 async def test_the_deadline_ends_the_call_with_what_was_tried(
     router: Router, sandbox: Sandbox
 ) -> None:

@@ -20,7 +20,6 @@ from llm_router.errors import ProviderError
 from llm_router.providers.http import HttpClient, encode_json
 from llm_router.providers.litellm.importing import load_here
 from llm_router.providers.openrouter.catalog import Catalog
-from llm_router.providers.openrouter.error_facts import header
 from llm_router.providers.openrouter.errors import read_error
 from llm_router.providers.openrouter.generations import (
     KeyInfo,
@@ -34,7 +33,7 @@ from llm_router.providers.openrouter.wire import read_answer
 from llm_router.providers.statuses import error_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import aiohttp
@@ -96,7 +95,6 @@ class OpenRouterProvider:
         """Send one request and read one answer. Raises ProviderError."""
         with _naming(request):
             response = await self._send(request)
-        with _naming(request, response.headers):
             body = await self._http.read(response)
         answer = read_answer(body, response.status, response.headers, request, self._secrets)
         return self._priced(answer, request)
@@ -115,7 +113,11 @@ class OpenRouterProvider:
         builder = self._builder or await self._opened()
         body = encode_json(builder.body(request))
         self.catalog.touch()
-        return await self._http.send("POST", builder.url, builder.headers, body)
+        response = await self._http.send("POST", builder.url, builder.headers, body)
+        answer_id = response.headers.get("X-Generation-Id")
+        if request.answering is not None and answer_id is not None:
+            request.answering(answer_id)
+        return response
 
     @property
     def _secrets(self) -> tuple[str, ...]:
@@ -177,8 +179,8 @@ class OpenRouterProvider:
 
 
 @contextmanager
-def _naming(request: ProviderRequest, headers: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Write into a failure of the connection whose it was, and which answer was lost with it."""
+def _naming(request: ProviderRequest) -> Iterator[None]:
+    """Write into a failure of the connection whose it was."""
     try:
         yield
     except ProviderError as error:
@@ -187,7 +189,5 @@ def _naming(request: ProviderRequest, headers: Mapping[str, str] | None = None) 
             model=request.deployment.name,
             provider=request.deployment.provider,
             request_id=request.request_id,
-            # A lost answer is billed all the same: reconciliation asks for it by this id.
-            response_id=header(headers or {}, "X-Generation-Id"),
         )
         raise
