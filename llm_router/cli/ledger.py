@@ -119,7 +119,7 @@ def reconcile(config: str | None, limit: int) -> None:
 @click.option("--payloads-days", type=_DAYS, help="Delete content older than so many days.")
 @click.option("--rows-days", type=_DAYS, help="Delete whole records older than so many days.")
 def purge(config: str | None, payloads_days: int | None, rows_days: int | None) -> None:
-    """Delete what is old; without options by the configuration's `retention`."""
+    """Delete what is old, in whole UTC days; without options by the file's `retention`."""
     done = _ledger(config).purge(payloads_days=payloads_days, rows_days=rows_days)
     click.echo(", ".join(f"{count} {name}" for name, count in asdict(done).items()))
 
