@@ -276,6 +276,23 @@ async def test_litellms_object_is_read_when_the_wire_is_not_openais() -> None:
     assert reply.cost.total is None
 
 
+@pytest.mark.parametrize(("cache", "ttl"), [("auto", None), ("1h", "1h"), ("off", None)])
+async def test_anthropics_breakpoints_reach_it_when_caching_is_asked_for(
+    cache: Any, ttl: str | None
+) -> None:
+    rules = {"role": "system", "content": "Be brief."}
+    messages = [rules, {"role": "user", "content": "hi"}]
+    async with wire() as server, provider(server.url, "anthropic", api_key=KEY) as claude:
+        server.json(ANTHROPIC)
+        await claude.complete(
+            ask("claude-x", messages=messages, params={"max_tokens": 50}, cache=cache)
+        )
+    mark = server.bodies[0]["system"][0].get("cache_control")
+    wanted = {"type": "ephemeral"} | ({"ttl": ttl} if ttl else {})
+    assert mark == (None if cache == "off" else wanted)
+    assert rules == {"role": "system", "content": "Be brief."}
+
+
 async def test_an_emulated_schema_is_read_from_litellm_when_it_was_a_tool_call() -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
     function = {"name": "json_tool_call", "arguments": '{"a": 1}'}

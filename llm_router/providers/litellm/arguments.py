@@ -12,6 +12,8 @@ from llm_router.providers.openrouter.caching import place_breakpoints
 from llm_router.providers.openrouter.request import asked_options, wire_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_router.completions.request import ProviderRequest
     from llm_router.config import ProviderConfig
 
@@ -87,9 +89,15 @@ def call_arguments(litellm: Any, target: Target, request: ProviderRequest) -> di
     for name in _BY_THE_CALL:
         if name in request.extra_body:
             raise ConfigurationError(f"{name!r} cannot be set through extra_body")
+    messages: Sequence[Any] = request.messages
+    if target.name == "anthropic" and request.cache != "off":
+        # Anthropic caches only what is marked, and LiteLLM passes the marks on to it.
+        tools, author = known.get("tools", ()), f"anthropic/{request.model}"
+        messages, marked = place_breakpoints(messages, tools, author, request.cache)
+        known |= {"tools": marked} if tools else {}
     return {
         "model": f"{target.name}/{request.model}",
-        "messages": _messages(request),
+        "messages": _copied(messages),
         **copy.deepcopy(known),
         **({"extra_body": extra} if extra else {}),
     }
@@ -106,7 +114,7 @@ def _openrouter_arguments(request: ProviderRequest) -> dict[str, Any]:
         asked |= {"tools": marked} if tools else {}
     return {
         "model": f"openrouter/{model}",
-        "messages": copy.deepcopy(list(messages)),
+        "messages": _copied(messages),
         "extra_body": asked,
     }
 
@@ -121,6 +129,6 @@ def _asked(request: ProviderRequest, target: Target, supported: frozenset[str]) 
     return asked
 
 
-def _messages(request: ProviderRequest) -> list[dict[str, Any]]:
-    # LiteLLM writes into the messages that it is given.
-    return [dict(copy.deepcopy(dict(message))) for message in request.messages]
+def _copied(messages: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return messages that LiteLLM may write into, which it does."""
+    return [dict(copy.deepcopy(dict(message))) for message in messages]
