@@ -151,8 +151,7 @@ class Completion:
     def as_message(self) -> dict[str, Any]:
         """Return the assistant turn for the next call, lossless, in the shape of the wire.
 
-        A tool call that came without arguments goes back with `{}`: OpenRouter requires the key,
-        and upstreams refuse empty text.
+        The text of a call's arguments is the wire's own, also where it was empty or cut.
         """
         message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
         if not self.tool_calls and self.refusal is None:
@@ -195,7 +194,8 @@ class ParsedCompletion(Completion, Generic[T]):
 
 
 def _tool_call_message(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": call.raw_arguments or "{}"}
+    # The wire's own text, also where it was empty: what is sent back is what was received.
+    function = {"name": call.name, "arguments": call.raw_arguments}
     return {"id": call.id, "type": "function", "function": function}
 
 

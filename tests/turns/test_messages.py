@@ -69,11 +69,11 @@ def test_an_answer_stands_for_its_own_turn() -> None:
     }
 
 
-def test_a_call_without_arguments_goes_back_with_an_empty_object() -> None:
-    """OpenRouter requires the key, and upstreams refuse empty text."""
+def test_a_call_without_arguments_goes_back_with_its_empty_text() -> None:
+    """OpenRouter requires the key; the text is the wire's own, unchanged."""
     reply = Completion(tool_calls=(ToolCall(id="c1", name="now", arguments={}),))
     assert reply.as_message()["tool_calls"] == [
-        {"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+        {"id": "c1", "type": "function", "function": {"name": "now", "arguments": ""}}
     ]
 
 
