@@ -1,0 +1,60 @@
+"""One resource a loop, and who closes it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from llm_router.providers.per_loop import PerLoop
+
+
+class Connection:
+    def __init__(self) -> None:
+        self.closed_by: asyncio.AbstractEventLoop | None = None
+
+    async def close(self) -> None:
+        self.closed_by = asyncio.get_running_loop()
+
+    def is_open(self) -> bool:
+        return self.closed_by is None
+
+
+async def test_each_loop_keeps_its_own_when_several_ask() -> None:
+    held = PerLoop(Connection, Connection.close)
+    first = await held.get()
+    assert await held.get() is first
+    other = await asyncio.to_thread(asyncio.run, held.get())
+    assert other is not first
+    assert not other.is_open(), "asyncio.run closed it with its loop"
+    assert first.is_open()
+    await held.aclose()
+    await held.aclose()
+    assert first.closed_by is asyncio.get_running_loop()
+    assert await held.get() is not first
+
+
+async def test_a_loop_in_another_thread_closes_its_own_when_everything_is_closed() -> None:
+    held = PerLoop(Connection, Connection.close)
+    there = asyncio.new_event_loop()
+    thread = threading.Thread(target=there.run_forever)
+    thread.start()
+    try:
+        theirs = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(held.get(), there))
+        mine = await held.get()
+        await held.aclose()
+        assert (mine.closed_by, theirs.closed_by) == (asyncio.get_running_loop(), there)
+    finally:
+        there.call_soon_threadsafe(there.stop)
+        thread.join()
+        there.close()
+
+
+def test_a_loop_that_stands_still_closes_its_own_when_it_shuts_down() -> None:
+    held = PerLoop(Connection, Connection.close)
+    still = asyncio.new_event_loop()
+    theirs = still.run_until_complete(held.get())
+    asyncio.run(held.aclose())
+    assert theirs.is_open()
+    still.run_until_complete(still.shutdown_asyncgens())
+    assert theirs.closed_by is still
+    still.close()
