@@ -207,7 +207,8 @@ class Handler:
             received.disconnected = not self.closing.is_set()
             if sending.cancelled_bill is not None and not left.billed:
                 self.accounts.record(sending.cancelled_bill(left.characters))
-            raise
+            # A client that leaves is no defect of the server: aiohttp would log a traceback.
+            raise asyncio.CancelledError from None
 
     async def _send_all(
         self,
