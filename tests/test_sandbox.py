@@ -777,18 +777,22 @@ def test_no_socket_is_left_when_clients_connect_at_the_moment_of_closing() -> No
 def test_nothing_is_logged_when_clients_leave_before_their_answer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    body = dumps({"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]})
     with Sandbox() as sandbox:
-        head = (
-            "POST /api/v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-            f"Authorization: Bearer {sandbox.api_key}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        for number in range(40):
-            sandbox.reply(text="x" * 200, delay=0.01 * (number % 2))
-            with socket.create_connection(("127.0.0.1", sandbox.port)) as client:
-                # A reset instead of a goodbye: nobody is there when the answer is written.
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                client.sendall(f"{head}{body}".encode())
-                time.sleep(0.001 * (number % 4))
+        for number in range(60):
+            sandbox.reply(text="x" * 200, delay=0.02 * (number % 2))
+            asked = {"role": "user", "content": "Hi"}
+            body = dumps(
+                {"model": "openai/gpt-4o-mini", "messages": [asked], "stream": bool(number % 3)}
+            )
+            head = (
+                "POST /api/v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+                f"Authorization: Bearer {sandbox.api_key}\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            client = socket.create_connection(("127.0.0.1", sandbox.port))
+            client.sendall(f"{head}{body}".encode())
+            time.sleep(0.001 * (number % 5))
+            # A reset instead of a goodbye: nobody is there when the answer is written.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
         sandbox.wait_idle()
     assert caplog.records == []
