@@ -114,6 +114,11 @@ class ProviderConfig(_Part):
     prices: dict[str, PriceConfig] = Field(default_factory=dict)
     """By model; makes `cost.total` a local figure for providers that report none."""
 
+    @property
+    def key(self) -> str:
+        """The key in clear; "" where none is set."""
+        return self.api_key.get_secret_value() if self.api_key else ""
+
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from llm_router.completions.request import did_you_mean
 from llm_router.config import choices
+from llm_router.errors import MissingCredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +47,27 @@ def _check_providers(config: RouterConfig) -> Iterator[Problem]:
         path = ("providers", name)
         if "/" in name or not name:
             yield Problem(path, f"a provider's name has no slash: {name!r}")
-        needs_key = row.api_key is not None or name == "openrouter"
-        if needs_key and not (row.api_key and row.api_key.get_secret_value()):
-            variable = row.api_key_env or f"{name.upper()}_API_KEY"
-            yield Problem(path, f"no credentials: set {variable} to use it", "note")
+        missing = missing_credentials(name, row)
+        if missing is not None:
+            yield Problem(path, f"no credentials: set {missing.env_var} to use it", "note")
         yield from _check_transport(row, path)
+
+
+def missing_credentials(
+    name: str, row: ProviderConfig, model: str | None = None
+) -> MissingCredentialsError | None:
+    """Return the error of a provider row that needs a key and has none; None when all is well."""
+    needs_key = row.api_key is not None or "openrouter" in (name, row.litellm)
+    if row.key or not needs_key:
+        return None
+    variable = row.api_key_env or f"{name.upper().replace('-', '_')}_API_KEY"
+    return MissingCredentialsError(
+        f"no credentials for provider {name!r}: {variable} is not set",
+        provider=name,
+        model=model,
+        env_var=variable,
+        hint=f"Set {variable}, or try without a key on the sandbox: `llm-router sandbox`.",
+    )
 
 
 def _check_transport(row: ProviderConfig, path: tuple[str, ...]) -> Iterator[Problem]:
@@ -59,7 +76,7 @@ def _check_transport(row: ProviderConfig, path: tuple[str, ...]) -> Iterator[Pro
     if is_loopback(row.base_url):
         return
     where = (*path, "base_url")
-    if row.api_key and row.api_key.get_secret_value():
+    if row.key:
         message = f"the key would travel in clear over {row.base_url}: use https://"
         yield Problem(where, message)
     else:

@@ -234,8 +234,7 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
         return None
     from llm_router.ledger.ledger import Ledger
 
-    keys = (row.api_key for row in config.providers.values() if row.api_key)
-    return Ledger.from_config(config.ledger, secrets=[key.get_secret_value() for key in keys])
+    return Ledger.from_config(config.ledger, secrets=[r.key for r in config.providers.values()])
 
 
 def _refuse_problems(config: RouterConfig) -> None:

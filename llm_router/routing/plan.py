@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.completions.request import did_you_mean
 from llm_router.config import AliasConfig
-from llm_router.errors import (
-    ConfigurationError,
-    MissingCredentialsError,
-    UnknownAliasError,
-)
+from llm_router.config_checks import missing_credentials
+from llm_router.errors import ConfigurationError, UnknownAliasError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llm_router.completions.request import Deployment
-    from llm_router.config import ProviderConfig, RouterConfig
+    from llm_router.config import RouterConfig
 
 _NO_ALIAS = AliasConfig(model="none/none")
 
@@ -83,7 +80,10 @@ class Planner:
             )
         else:
             deployments, row = self._by_alias(requested), self._config.aliases[requested]
-        missing = {d.name: self.missing_credentials(d) for d in deployments}
+        rows = self._config.providers
+        missing = {
+            d.name: missing_credentials(d.provider, rows[d.provider], d.name) for d in deployments
+        }
         first = missing[deployments[0].name]
         if first is not None:
             raise first
@@ -92,7 +92,7 @@ class Planner:
             alias=alias,
             row=row,
             deployments=tuple(d for d in deployments if missing[d.name] is None),
-            slots={n: r.concurrency for n, r in self._config.providers.items() if r.concurrency},
+            slots={n: r.concurrency for n, r in rows.items() if r.concurrency},
             skipped={name: str(error) for name, error in missing.items() if error is not None},
         )
 
@@ -128,12 +128,6 @@ class Planner:
                 hint="Name a row of `providers:`, pass provider=…, or set LLM_ROUTER_PROVIDER.",
             ) from None
 
-    def missing_credentials(self, deployment: Deployment) -> MissingCredentialsError | None:
-        """Return the error that a call of *deployment* would meet for lack of a key."""
-        return missing_credentials(
-            deployment.provider, self._config.providers[deployment.provider], deployment.name
-        )
-
     def limits(self, plan: Plan, options: Mapping[str, Any]) -> Limits:
         """Return the call's limits: its own, else the alias's, else the defaults."""
         if not _LIMIT_NAMES.isdisjoint(options):
@@ -154,23 +148,6 @@ class Planner:
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, not {value!r}")
         return Limits(**found)
-
-
-def missing_credentials(
-    name: str, row: ProviderConfig, model: str
-) -> MissingCredentialsError | None:
-    """Return the error for a provider row that needs a key and has none."""
-    needs_key = row.api_key is not None or name == "openrouter" or row.litellm == "openrouter"
-    if not needs_key or (row.api_key is not None and row.api_key.get_secret_value()):
-        return None
-    variable = row.api_key_env or f"{name.upper().replace('-', '_')}_API_KEY"
-    return MissingCredentialsError(
-        f"no credentials for provider {name!r}: {variable} is not set",
-        provider=name,
-        model=model,
-        env_var=variable,
-        hint=f"Set {variable}, or try without a key on the sandbox: `llm-router sandbox`.",
-    )
 
 
 def _first(*values: Any) -> Any:

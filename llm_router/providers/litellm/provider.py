@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.completions.models import ModelInfo
 from llm_router.completions.request import RequestPreview
+from llm_router.config_checks import missing_credentials
 from llm_router.errors import ProviderError
 from llm_router.providers.litellm.arguments import (
     Target,
     call_arguments,
-    check_credentials,
     target_of,
 )
 from llm_router.providers.litellm.errors import translate
@@ -156,8 +156,7 @@ class LiteLLMProvider:
 
     @property
     def _secrets(self) -> tuple[str, ...]:
-        key = self._row.api_key.get_secret_value() if self._row.api_key else ""
-        return (key,) if key else ()
+        return (self._row.key,) if self._row.key else ()
 
     def _reads_raw(self, request: ProviderRequest) -> bool:
         """Whether the raw answer is the answer.
@@ -169,7 +168,9 @@ class LiteLLMProvider:
         return target.openai_shaped and (as_asked or "response_format" not in request.params)
 
     async def _prepare(self, request: ProviderRequest) -> tuple[dict[str, Any], Exchange]:
-        check_credentials(self._row, self.name)
+        missing = missing_credentials(self.name, self._row)
+        if missing is not None:
+            raise missing
         await self.open()
         from llm_router.providers.litellm.connection import NO_KEY, Exchange
 

@@ -66,7 +66,7 @@ class OpenRouterProvider:
 
     async def open(self) -> None:
         """Import LiteLLM and aiohttp in a thread. Without a key there is nothing to open."""
-        if self._builder is None and self._row.api_key and self._row.api_key.get_secret_value():
+        if self._builder is None and self._row.key:
             await asyncio.to_thread(self._prepare)
 
     def _prepare(self) -> None:
@@ -80,9 +80,7 @@ class OpenRouterProvider:
                 self._builder = RequestBuilder(OpenrouterConfig(), self._row, key)
 
     async def _opened(self) -> RequestBuilder:
-        if self._builder is None:
-            api_key(self._row, self.name)
-            await self.open()
+        await self.open()
         return self._ready()
 
     def _ready(self) -> RequestBuilder:
@@ -121,7 +119,7 @@ class OpenRouterProvider:
 
     @property
     def _secrets(self) -> tuple[str, ...]:
-        return (api_key(self._row, self.name),)
+        return (self._row.key,)
 
     def _priced(self, answer: Completion, request: ProviderRequest) -> Completion:
         """Add what the catalogue's prices make of the usage, where it is in memory."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.completions.reasoning import normalise_reasoning
 from llm_router.config import OPENROUTER_BASE_URL
-from llm_router.errors import ConfigurationError, MissingCredentialsError
+from llm_router.config_checks import missing_credentials
+from llm_router.errors import ConfigurationError
 from llm_router.providers.openrouter.caching import place_breakpoints
 
 if TYPE_CHECKING:
@@ -93,17 +94,10 @@ def wire_model(model: str) -> str:
 
 def api_key(row: ProviderConfig, name: str) -> str:
     """Return the key of *row*; MissingCredentialsError, before anything is built, without one."""
-    key = row.api_key.get_secret_value() if row.api_key else ""
-    if key:
-        return key
-    variable = row.api_key_env or "OPENROUTER_API_KEY"
-    raise MissingCredentialsError(
-        f"Provider {name!r} has no API key",
-        provider=name,
-        env_var=variable,
-        hint=f"Set {variable}, or try it without a key: llm-router sandbox --port 8787 and "
-        "OPENROUTER_BASE_URL=http://127.0.0.1:8787/api/v1.",
-    )
+    missing = missing_credentials(name, row)
+    if missing is not None:
+        raise missing
+    return row.key
 
 
 def _headers(config: Any, row: ProviderConfig, key: str) -> dict[str, str]:
