@@ -26,8 +26,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from llm_router.completions.openrouter_options import openrouter_problems
 from llm_router.completions.reasoning import normalise_reasoning
-from llm_router.completions.request import PARAM_NAMES, Deployment
-from llm_router.completions.request import did_you_mean as did_you_mean  # where others look
+from llm_router.completions.request import PARAM_NAMES, Deployment, did_you_mean
 from llm_router.errors import ConfigurationError
 from llm_router.redaction import MASK, redact_data
 

@@ -216,8 +216,9 @@ class Router(LaterOperations):
         async def ask(turns: Sequence[Message]) -> tuple[Completion, RunningAttempt]:
             async def send(attempt: RunningAttempt) -> Completion:
                 request = engine.request(call, question, attempt, messages=turns)
-                call.mode_used = parse.mode_for(attempt.deployment)
-                return await engine.provider(attempt).complete(parse.prepare(request))
+                prepared = parse.prepare(request)
+                call.mode_used = parse.mode_used(attempt.deployment)
+                return await engine.provider(attempt).complete(prepared)
 
             return await engine.run(call, send, parse.stepped_down)
 
