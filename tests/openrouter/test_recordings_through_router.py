@@ -173,7 +173,7 @@ async def test_every_recorded_stream_is_whole_and_true_at_the_router(
     check(found, unstreamed(body_of(name)))
 
 
-@pytest.mark.parametrize("name", [TEXTS[0], *TEXTS[len(TEXTS) // 2 :: 6], *STREAMS[::4]])
+@pytest.mark.parametrize("name", [*TEXTS[:1], *TEXTS[len(TEXTS) // 2 :: 6], *STREAMS[::4]])
 async def test_code_without_a_loop_gets_the_same(url: str, name: str) -> None:
     is_stream = name.endswith(".sse")
 
