@@ -33,7 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from llm_router import Router, errors
-from llm_router.providers.litellm import importing
+from llm_router.providers import importing
 
 SEED = "20"
 CONCURRENCY = 64

@@ -17,7 +17,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from llm_router.config_file import builtin_folder, json_schema, load
+from llm_router.config.loading import builtin_folder, load
+from llm_router.config.schema import json_schema
 from llm_router.errors import ConfigurationError
 
 SECRET = "sk-or-v1-fuzzfuzzfuzzfuzz"

@@ -18,7 +18,7 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.openrouter.mutations import mutated, verdict
+from tests.wires.mutations import mutated, verdict
 
 _BATCH = 5_000
 

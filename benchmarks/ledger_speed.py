@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.ledger.calls
 
-from llm_router.config import LedgerConfig
+from llm_router.config.model import LedgerConfig
 from llm_router.ledger.ledger import Ledger
 from llm_router.ledger.rows import RowBuilder
 from tests.ledger.calls import DAY, NOON, Call, call

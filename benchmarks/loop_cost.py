@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from llm_router import Router
-from llm_router.completions.completion import Completion
-from llm_router.completions.request import Deployment, ProviderRequest
+from llm_router.answers.completion import Completion
+from llm_router.options.request import Deployment, ProviderRequest
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ import aiohttp
 from pydantic import SecretStr
 
 from llm_router import Router
-from llm_router.completions.request import Deployment, ProviderRequest
-from llm_router.config import ProviderConfig
-from llm_router.providers.litellm import importing
+from llm_router.config.model import ProviderConfig
+from llm_router.options.request import Deployment, ProviderRequest
+from llm_router.providers import importing
 from llm_router.providers.openrouter.provider import OpenRouterProvider
 
 KEY = "sk-or-v1-benchmark"

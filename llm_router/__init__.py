@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_router.completions.completion import (
+    from llm_router.answers.completion import (
         Attempt,
         Audio,
         Citation,
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
         ParsedCompletion,
         ToolCall,
     )
-    from llm_router.completions.parts import (
-        AudioPart,
-        FilePart,
-        ImagePart,
-        VideoPart,
-    )
-    from llm_router.completions.tools import arguments_for, tool_result
-    from llm_router.config import RouterConfig
+    from llm_router.config.model import RouterConfig
     from llm_router.errors import (
         AllDeploymentsFailedError,
         AuthenticationError,
@@ -59,6 +52,13 @@ if TYPE_CHECKING:
         UnknownAliasError,
         UnsupportedFeatureError,
     )
+    from llm_router.options.parts import (
+        AudioPart,
+        FilePart,
+        ImagePart,
+        VideoPart,
+    )
+    from llm_router.options.tools import arguments_for, tool_result
     from llm_router.router import Router
     from llm_router.routing.clock import Clock
     from llm_router.streams import CompletionStream
@@ -120,7 +120,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "completions.completion": (
+    "answers.completion": (
         "Attempt",
         "Audio",
         "Citation",
@@ -129,9 +129,9 @@ _HOMES = {
         "ParsedCompletion",
         "ToolCall",
     ),
-    "completions.parts": ("AudioPart", "FilePart", "ImagePart", "VideoPart"),
-    "completions.tools": ("arguments_for", "tool_result"),
-    "config": ("RouterConfig",),
+    "options.parts": ("AudioPart", "FilePart", "ImagePart", "VideoPart"),
+    "options.tools": ("arguments_for", "tool_result"),
+    "config.model": ("RouterConfig",),
     "router": ("Router",),
     "routing.clock": ("Clock",),
     "streams": ("CompletionStream",),

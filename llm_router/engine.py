@@ -8,10 +8,12 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, TypeVar
 
 from llm_router import events
-from llm_router.completions.records import RequestStarted
-from llm_router.completions.request import Deployment
-from llm_router.config_checks import check
+from llm_router.answers.records import RequestStarted
+from llm_router.config.checks import check
 from llm_router.errors import ConfigurationError, LLMRouterError, ProviderError
+from llm_router.operations.structured.modes import Capabilities, ModeMemory
+from llm_router.operations.structured.schema import SchemaCache
+from llm_router.options.request import Deployment
 from llm_router.providers.registry import build_provider
 from llm_router.routing import loop
 from llm_router.routing.call import Call
@@ -21,21 +23,19 @@ from llm_router.routing.ids import uuid7
 from llm_router.routing.limits import Limits
 from llm_router.routing.observing import EventObserver
 from llm_router.routing.plan import Planner
-from llm_router.structured.modes import Capabilities, ModeMemory
-from llm_router.structured.schema import SchemaCache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from llm_router.completions.records import Observer
-    from llm_router.completions.request import CallOptions, Message, ProviderRequest
-    from llm_router.config import RouterConfig
+    from llm_router.answers.records import Observer
+    from llm_router.config.model import RouterConfig
     from llm_router.ledger.ledger import Ledger
+    from llm_router.operations.chat import Question
+    from llm_router.options.request import CallOptions, Message, ProviderRequest
     from llm_router.providers.base import Provider
     from llm_router.routing.call import RunningAttempt
     from llm_router.routing.clock import Clock
     from llm_router.routing.plan import Plan
-    from llm_router.routing.question import Question
 
 T = TypeVar("T")
 

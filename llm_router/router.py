@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from llm_router import config_file
+from llm_router.config import loading
 from llm_router.engine import Engine
 from llm_router.errors import LedgerError, UnsupportedFeatureError
 from llm_router.later import LaterOperations
+from llm_router.operations.chat import Question
+from llm_router.operations.structured.parsing import Parse
+from llm_router.operations.structured.reasking import parse_answer
 from llm_router.providers.base import GenerationSource
 from llm_router.routing.clock import Clock
 from llm_router.routing.explain import Candidate, Explanation, actions_of
-from llm_router.routing.question import Question
-from llm_router.routing.reasking import parse_answer
 from llm_router.streams import CompletionStream, Running, begin
-from llm_router.structured.parsing import Parse
 
 if TYPE_CHECKING:
     import os
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from llm_router.completions.completion import Completion, ParsedCompletion
-    from llm_router.completions.records import Observer
-    from llm_router.completions.request import CallOptions, Message, Prompt
-    from llm_router.config import RouterConfig, StructuredMode
+    from llm_router.answers.completion import Completion, ParsedCompletion
+    from llm_router.answers.records import Observer
+    from llm_router.config.model import RouterConfig, StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
+    from llm_router.options.request import CallOptions, Message, Prompt
     from llm_router.routing.call import RunningAttempt
     from llm_router.routing.cooldown import Health
 
@@ -67,17 +67,17 @@ class Router(LaterOperations):
         *options* are those of `Router`. Raises ConfigurationError with every mistake of the file,
         each with file:line.
         """
-        return cls(config_file.load(path), **options)
+        return cls(loading.load(path), **options)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **options: Any) -> Self:
         """Take a configuration of the file's shape; `${VAR}` is expanded here too."""
-        return cls(config_file.from_dict(data), **options)
+        return cls(loading.from_dict(data), **options)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
         """Take OPENROUTER_API_KEY and its siblings; models are asked for by name, no aliases."""
-        return cls(config_file.from_environment(), **options)
+        return cls(loading.from_environment(), **options)
 
     async def __aenter__(self) -> Self:
         await self.open()

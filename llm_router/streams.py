@@ -6,15 +6,15 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from llm_router.completions.stream_events import Finish, TextDelta, UsageReport
+from llm_router.answers.stream_events import Finish, TextDelta, UsageReport
 from llm_router.errors import ProviderError, StreamInterruptedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
-    from llm_router.completions.completion import Completion
-    from llm_router.completions.stream_events import StreamEvent
+    from llm_router.answers.completion import Completion
+    from llm_router.answers.stream_events import StreamEvent
     from llm_router.providers.base import ProviderStream
     from llm_router.routing.call import Call, RunningAttempt
 
@@ -62,7 +62,7 @@ class Running:
 class CompletionStream:
     """Use as `async with router.stream(…) as stream`, then iterate once.
 
-    `async for event in stream` gives the typed events of `llm_router.completions.stream_events`;
+    `async for event in stream` gives the typed events of `llm_router.answers.stream_events`;
     `async for text in stream.text_stream` only the text. After the end `completion` is the whole
     answer. An error before the first content is raised by `async with` as its own class; after it
     always as StreamInterruptedError, with what came in `.partial`. Leaving early closes the

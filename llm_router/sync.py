@@ -7,7 +7,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
-from llm_router.completions.stream_events import TextDelta
+from llm_router.answers.stream_events import TextDelta
 from llm_router.router import Router
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from llm_router.completions.completion import Completion, ParsedCompletion
-    from llm_router.completions.request import CallOptions, Prompt
-    from llm_router.completions.stream_events import StreamEvent
-    from llm_router.config import RouterConfig, StructuredMode
+    from llm_router.answers.completion import Completion, ParsedCompletion
+    from llm_router.answers.stream_events import StreamEvent
+    from llm_router.config.model import RouterConfig, StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
+    from llm_router.options.request import CallOptions, Prompt
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
     from llm_router.streams import CompletionStream

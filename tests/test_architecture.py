@@ -18,12 +18,17 @@ from llm_router import errors
 PACKAGE = pathlib.Path(llm_router.__file__).parent
 # Lowest first. A room is a module, or a package with everything in it.
 LAYERS = [
-    ["redaction", "errors", "usage", "events"],
-    ["completions", "config", "config_checks"],
-    ["settings", "config_file", "structured", "routing"],
-    ["providers", "ledger"],
-    ["engine", "later", "streams", "router", "sync"],
-    ["testing", "cli"],
+    ["errors", "events", "redaction", "usage"],
+    ["answers", "options"],
+    ["config"],
+    ["ledger"],
+    ["wires"],
+    ["providers"],
+    ["routing"],
+    ["operations"],
+    ["engine", "later"],
+    ["router", "streams", "sync"],
+    ["cli", "testing"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llm_router import errors
-from llm_router.completions.completion import Attempt, Completion
+from llm_router.answers.completion import Attempt, Completion
 from llm_router.errors import (
     AllDeploymentsFailedError,
     DeadlineExceededError,

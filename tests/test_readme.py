@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from llm_router import Router, config_file
+from llm_router import Router
 from llm_router.cli.main import main
+from llm_router.config import loading
 from llm_router.ledger.ledger import Ledger
 from llm_router.testing import Sandbox
 
@@ -33,7 +34,7 @@ def blocks(language: str) -> list[Any]:
 @pytest.fixture
 def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A folder of the reader's own, with the configuration that `llm-router init` writes."""
-    text = config_file.starter_text() + "\nledger: {url: sqlite:///llm_router.db}\n"
+    text = loading.starter_text() + "\nledger: {url: sqlite:///llm_router.db}\n"
     (tmp_path / "llm_router.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -71,7 +72,7 @@ def test_python_runs_as_it_stands(
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_is_a_configuration_without_a_mistake(text: str) -> None:
-    report = config_file.check_text(text, "README.md", environ={})
+    report = loading.check_text(text, "README.md", environ={})
     assert report.problems == () and report.config is not None
     assert report.config.aliases["fast"].concurrency == 50
 

@@ -13,7 +13,7 @@ from llm_router.router import Router
 from llm_router.usage import format_usd
 
 if TYPE_CHECKING:
-    from llm_router.completions.completion import Completion
+    from llm_router.answers.completion import Completion
 
 config_option = click.option(
     "--config", "-c", type=click.Path(), help="The configuration file (else LLM_ROUTER_CONFIG, …)."

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from pydantic import BaseModel, Field
 
-from llm_router import config_file
 from llm_router.cli.ledger import report_line
 from llm_router.cli.tables import show_rows
-from llm_router.completions.tools import arguments_for, tool_result
-from llm_router.config import LedgerConfig
+from llm_router.config import loading
+from llm_router.config.model import LedgerConfig
+from llm_router.options.tools import arguments_for, tool_result
 from llm_router.router import Router
 from llm_router.routing.clock import Clock
 from llm_router.testing import Sandbox
 from llm_router.testing.local_model import LocalModel
 
 if TYPE_CHECKING:
-    from llm_router.completions.completion import Completion
-    from llm_router.config import RouterConfig
+    from llm_router.answers.completion import Completion
+    from llm_router.config.model import RouterConfig
 
 _LONG_RULES = "You are the assistant of a bookshop. Be brief and kind. " * 400
 
@@ -78,8 +78,8 @@ def demo(local: bool) -> None:
         server: LocalModel | Sandbox = LocalModel() if local else Sandbox()
         stack.enter_context(server)
         name = "local.yaml" if local else "llm_router.yaml"
-        place = config_file.builtin_folder() / name
-        config = config_file.load(place, environ={**os.environ, **server.env})
+        place = loading.builtin_folder() / name
+        config = loading.load(place, environ={**os.environ, **server.env})
         config = config.with_ledger(LedgerConfig(url=f"sqlite:///{folder}/demo.db"))
         click.echo(f"Configuration: {name}. Server: {server.base_url}, on this machine.\n")
         asyncio.run(_run(config, local))

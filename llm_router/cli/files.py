@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from llm_router import config_file
+from llm_router.config import loading
+from llm_router.config.schema import json_schema
 
 MISUSED = 2
 
@@ -19,9 +20,9 @@ MISUSED = 2
 def check(file: str | None, schema: bool) -> None:
     """Say all that is wrong in a configuration file, with line numbers and suggestions."""
     if schema:
-        click.echo(json.dumps(config_file.json_schema(), indent=2))
+        click.echo(json.dumps(json_schema(), indent=2))
         return
-    report = config_file.check_file(file)
+    report = loading.check_file(file)
     for finding in report.findings:
         click.echo(f"{finding.severity}: {finding}", err=finding.severity == "error")
     if report.config is None:
@@ -40,5 +41,5 @@ def init(file: str, force: bool) -> None:
     place = Path(file)
     if place.exists() and not force:
         raise click.UsageError(f"{file} is there already; --force replaces it")
-    place.write_text(config_file.starter_text(), encoding="utf-8")
+    place.write_text(loading.starter_text(), encoding="utf-8")
     click.echo(f"wrote {file}; `llm-router check {file}` reads it")

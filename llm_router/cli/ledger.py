@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router import config_file
 from llm_router.cli.ask import config_option
 from llm_router.cli.tables import Format, format_option, show_rows
+from llm_router.config import loading
 from llm_router.errors import ConfigurationError
 from llm_router.ledger.ledger import Ledger
 from llm_router.router import Router
@@ -26,7 +26,7 @@ _DAYS = click.IntRange(min=0)
 
 
 def _ledger(config: str | None) -> Ledger:
-    found = config_file.load(config)
+    found = loading.load(config)
     if found.ledger is None:
         raise ConfigurationError(
             "this configuration records nothing",

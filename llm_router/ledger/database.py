@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Table
 
-    from llm_router.config import LedgerConfig
+    from llm_router.config.model import LedgerConfig
     from llm_router.ledger.rows import Row, Rows
 
 _BUSY_MS = 2_000

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llm_router.config import LedgerConfig
+from llm_router.config.model import LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
 from llm_router.ledger.outage import RefusedError, UnavailableError
 from llm_router.ledger.rows import ConfigSeen, RowBuilder
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from llm_router.completions.records import (
+    from llm_router.answers.records import (
         AttemptFinished,
         Generation,
         RequestFinished,

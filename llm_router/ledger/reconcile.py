@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
-    from llm_router.completions.records import Generation
+    from llm_router.answers.records import Generation
     from llm_router.ledger.database import Database
 
     Fetch = Callable[[str], Awaitable[Generation | None]]

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llm_router import events
-from llm_router.completions.completion import plain
-from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
+from llm_router.answers.completion import plain
+from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.ledger.outage import LEDGER_DROPPED, LEDGER_PAYLOAD_DROPPED
 from llm_router.redaction import redact_data, redact_keys
 from llm_router.usage import Cost, Usage, format_usd
@@ -24,7 +24,7 @@ from llm_router.usage import Cost, Usage, format_usd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from llm_router.completions.completion import Attempt
+    from llm_router.answers.completion import Attempt
     from llm_router.errors import LLMRouterError
 
 Row = dict[str, Any]

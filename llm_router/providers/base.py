@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from llm_router.completions.completion import Completion
-    from llm_router.completions.models import ModelInfo
-    from llm_router.completions.records import Generation
-    from llm_router.completions.request import ProviderRequest, RequestPreview
-    from llm_router.completions.stream_events import StreamEvent
+    from llm_router.answers.completion import Completion
+    from llm_router.answers.models import ModelInfo
+    from llm_router.answers.records import Generation
+    from llm_router.answers.stream_events import StreamEvent
+    from llm_router.options.request import ProviderRequest, RequestPreview
 
 
 class ProviderStream(Protocol):

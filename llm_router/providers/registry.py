@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llm_router.config import ProviderConfig
+    from llm_router.config.model import ProviderConfig
     from llm_router.providers.base import Provider
 
 

@@ -9,7 +9,7 @@ from llm_router import errors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.config import ErrorAction
+    from llm_router.config.model import ErrorAction
 
 # An abandoned call is still billed, so after a timeout the same deployment is never tried again.
 TABLE: dict[type[errors.ProviderError], tuple[str, ErrorAction]] = {

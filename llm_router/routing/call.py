@@ -6,8 +6,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.completion import Attempt, Completion
-from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
+from llm_router.answers.completion import Attempt, Completion
+from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import LLMRouterError, ProviderError, StructuredOutputError
 from llm_router.routing.limits import nothing
 from llm_router.routing.rotation import Rotation
@@ -16,9 +16,9 @@ from llm_router.usage import Cost, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from llm_router.completions.completion import AttemptStatus
-    from llm_router.completions.records import Observer, RequestStatus
-    from llm_router.completions.request import Deployment
+    from llm_router.answers.completion import AttemptStatus
+    from llm_router.answers.records import Observer, RequestStatus
+    from llm_router.options.request import Deployment
     from llm_router.routing.clock import Clock
     from llm_router.routing.cooldown import Cooldowns
     from llm_router.routing.plan import Limits, Plan

@@ -15,7 +15,7 @@ from llm_router import errors, events
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from llm_router.completions.request import Deployment
+    from llm_router.options.request import Deployment
 
 CONSECUTIVE = 3
 """So many failures in a row begin a rest."""

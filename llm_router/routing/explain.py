@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.completion import plain
+from llm_router.answers.completion import plain
 from llm_router.routing.actions import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.completions.models import ModelInfo
-    from llm_router.completions.request import RequestPreview
+    from llm_router.answers.models import ModelInfo
+    from llm_router.options.request import RequestPreview
     from llm_router.routing.cooldown import Health
     from llm_router.routing.plan import Limits, Plan
 

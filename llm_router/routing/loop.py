@@ -28,7 +28,7 @@ from llm_router.routing.limits import Limits, nothing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_router.completions.request import Deployment
+    from llm_router.options.request import Deployment
     from llm_router.routing.call import Call, RunningAttempt
     from llm_router.routing.rotation import Turn
 

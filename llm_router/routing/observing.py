@@ -8,7 +8,7 @@ from llm_router import events
 from llm_router.usage import Cost, Usage, format_usd
 
 if TYPE_CHECKING:
-    from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
+    from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 
 
 class EventObserver:

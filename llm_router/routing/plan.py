@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.request import did_you_mean
-from llm_router.config import AliasConfig
-from llm_router.config_checks import missing_credentials
+from llm_router.config.checks import missing_credentials
+from llm_router.config.model import AliasConfig
 from llm_router.errors import ConfigurationError, UnknownAliasError
+from llm_router.options.request import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.completions.request import Deployment
-    from llm_router.config import RouterConfig
+    from llm_router.config.model import RouterConfig
+    from llm_router.options.request import Deployment
 
 _NO_ALIAS = AliasConfig(model="none/none")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_router.completions.request import Deployment
+    from llm_router.options.request import Deployment
 
 
 @dataclass(slots=True)

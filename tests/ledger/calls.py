@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.completion import Attempt, Completion
-from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
+from llm_router.answers.completion import Attempt, Completion
+from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import LLMRouterError, RateLimitError
 from llm_router.routing.ids import uuid7
 from llm_router.usage import Cost, Usage

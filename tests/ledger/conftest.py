@@ -14,7 +14,7 @@ import pytest
 import structlog
 from sqlalchemy import create_engine
 
-from llm_router.config import LedgerConfig
+from llm_router.config.model import LedgerConfig
 from llm_router.ledger.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from llm_router.config import LedgerConfig
+from llm_router.config.model import LedgerConfig
 from llm_router.ledger.ledger import Ledger
 from tests.ledger.calls import call
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import MetaData, create_engine
 
-from llm_router.completions.records import Generation
+from llm_router.answers.records import Generation
 from llm_router.errors import (
     AuthenticationError,
     LedgerError,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import create_engine, event
 
-from llm_router.config import LedgerConfig
+from llm_router.config.model import LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
 from llm_router.ledger import migrate
 from llm_router.ledger.ledger import Ledger, spool_path
@@ -307,7 +307,7 @@ def test_leaving_the_interpreter_writes_what_is_queued(
     reader = open_ledger(url)
     code = (
         "import sys\n"
-        "from llm_router.config import LedgerConfig\n"
+        "from llm_router.config.model import LedgerConfig\n"
         "from llm_router.ledger.ledger import Ledger\n"
         "from tests.ledger.calls import call\n"
         f"config = LedgerConfig(url={url!r}, flush_interval=30, spool={str(tmp_path / 's')!r})\n"
@@ -324,7 +324,7 @@ def test_a_forked_process_records_on_connections_of_its_own(
     reader = open_ledger(url)
     code = (
         "import os\n"
-        "from llm_router.config import LedgerConfig\n"
+        "from llm_router.config.model import LedgerConfig\n"
         "from llm_router.ledger.ledger import Ledger\n"
         "from tests.ledger.calls import call\n"
         f"ledger = Ledger(LedgerConfig(url={url!r}, spool={str(tmp_path / 's')!r}))\n"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, select
 
 from llm_router import Router, errors
-from llm_router.config import LedgerConfig
+from llm_router.config.model import LedgerConfig
 from llm_router.ledger import tables
 from llm_router.ledger.database import database_url
 from llm_router.ledger.ledger import Ledger
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
+    from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
     from llm_router.ledger.results import Reconciled
 
 FIRST, SECOND = "openrouter/openai/gpt-4o-mini", "openrouter/anthropic/claude-haiku-4.5"

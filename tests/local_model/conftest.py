@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from llm_router import config_file
+from llm_router.config import loading
 from llm_router.errors import ConfigurationError
 from llm_router.router import Router
 from llm_router.testing.local_model import LocalModel
@@ -27,5 +27,5 @@ def model() -> Iterator[LocalModel]:
 
 @pytest.fixture
 async def router(model: LocalModel) -> AsyncIterator[Router]:
-    async with Router(config_file.load(CONFIG / "local.yaml", environ=model.env)) as router:
+    async with Router(loading.load(CONFIG / "local.yaml", environ=model.env)) as router:
         yield router

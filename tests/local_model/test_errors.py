@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm_router.config_file import from_dict
+from llm_router.config.loading import from_dict
 from llm_router.errors import (
     ContextWindowExceededError,
     InvalidRequestError,

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from llm_router.cli.main import main
-from llm_router.config import RouterConfig
-from llm_router.config_file import from_dict
+from llm_router.config.loading import from_dict
+from llm_router.config.model import RouterConfig
 from llm_router.router import Router
 from llm_router.testing import Sandbox
 from llm_router.testing.local_model import LocalModel

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from llm_router.completions.completion import Completion
-from llm_router.config import RouterConfig
+from llm_router.answers.completion import Completion
+from llm_router.config.model import RouterConfig
 from llm_router.errors import (
     AllDeploymentsFailedError,
     ConfigurationError,

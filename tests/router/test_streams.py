@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llm_router.completions.stream_events import Finish, TextDelta, UsageReport
+from llm_router.answers.stream_events import Finish, TextDelta, UsageReport
 from llm_router.errors import (
     AllDeploymentsFailedError,
     AuthenticationError,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from llm_router.completions.stream_events import TextDelta
+from llm_router.answers.stream_events import TextDelta
 from llm_router.errors import (
     NoEndpointError,
     StreamInterruptedError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llm_router import errors
-from llm_router.config import ERROR_KINDS, ErrorAction
+from llm_router.config.model import ERROR_KINDS, ErrorAction
 from llm_router.routing.actions import TABLE, action_for
 
 

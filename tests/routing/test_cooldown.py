@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from llm_router import errors
-from llm_router.completions.request import Deployment
+from llm_router.options.request import Deployment
 from llm_router.routing.cooldown import CONSECUTIVE, REST_S, WINDOW, Cooldowns
 
 A = Deployment(provider="openrouter", model="a/a")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
+from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import StreamInterruptedError
 from llm_router.router import Router
 from llm_router.routing.clock import Clock

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_router import errors
-from llm_router.completions.completion import Completion
-from llm_router.completions.records import AttemptFinished, RequestFinished, RequestStarted
-from llm_router.completions.request import Deployment
-from llm_router.config import AliasConfig
+from llm_router.answers.completion import Completion
+from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
+from llm_router.config.model import AliasConfig
 from llm_router.errors import (
     AllDeploymentsFailedError,
     DeadlineExceededError,
     LLMRouterError,
     ProviderError,
 )
+from llm_router.options.request import Deployment
 from llm_router.routing import loop
 from llm_router.routing.actions import TABLE, action_for
 from llm_router.routing.call import Call, RunningAttempt

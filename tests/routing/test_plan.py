@@ -7,11 +7,11 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from llm_router.config import AliasConfig, Defaults, ProviderConfig, RouterConfig
+from llm_router.config.model import AliasConfig, Defaults, ProviderConfig, RouterConfig
 from llm_router.errors import ConfigurationError, MissingCredentialsError, UnknownAliasError
+from llm_router.operations.chat import Question
 from llm_router.routing.ids import uuid7
 from llm_router.routing.plan import Planner
-from llm_router.routing.question import Question
 
 KEYED = ProviderConfig(api_key=SecretStr("sk-test-0123456789"))
 LOCAL = ProviderConfig(litellm="openai", base_url="http://127.0.0.1:1/v1")

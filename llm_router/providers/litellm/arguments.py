@@ -6,16 +6,16 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.reasoning import litellm_reasoning, normalise_reasoning
 from llm_router.errors import ConfigurationError, UnsupportedFeatureError
+from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
 from llm_router.providers.openrouter.caching import place_breakpoints
 from llm_router.providers.openrouter.request import asked_options, wire_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_router.completions.request import ProviderRequest
-    from llm_router.config import ProviderConfig
+    from llm_router.config.model import ProviderConfig
+    from llm_router.options.request import ProviderRequest
 
 # Probed: of the providers that LiteLLM calls OpenAI-compatible, these go through its own HTTP
 # handler, all others through the OpenAI SDK.

@@ -25,14 +25,14 @@ from llm_router.errors import (
     ProviderTimeoutError,
     UnsupportedFeatureError,
 )
-from llm_router.providers.openrouter.errors import context, read_error
-from llm_router.providers.statuses import error_class
 from llm_router.redaction import redact
+from llm_router.wires.errors import context, read_error
+from llm_router.wires.statuses import error_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from llm_router.completions.request import ProviderRequest
+    from llm_router.options.request import ProviderRequest
     from llm_router.providers.litellm.connection import Exchange
 
 _BY_STATUS = ProviderError

@@ -25,28 +25,28 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.models import ModelInfo
-from llm_router.completions.request import RequestPreview
-from llm_router.config_checks import missing_credentials
+from llm_router.answers.models import ModelInfo
+from llm_router.config.checks import missing_credentials
 from llm_router.errors import ProviderError
+from llm_router.options.request import RequestPreview
+from llm_router.providers.importing import load
 from llm_router.providers.litellm.arguments import (
     Target,
     call_arguments,
     target_of,
 )
 from llm_router.providers.litellm.errors import translate
-from llm_router.providers.litellm.importing import load
 from llm_router.providers.litellm.reading import priced, token_prices, wire_body
 from llm_router.providers.openrouter.request import masked
-from llm_router.providers.openrouter.wire import read_answer
 from llm_router.providers.per_loop import PerLoop
+from llm_router.wires.openai import read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from llm_router.completions.completion import Completion
-    from llm_router.completions.request import ProviderRequest
-    from llm_router.config import ProviderConfig
+    from llm_router.answers.completion import Completion
+    from llm_router.config.model import ProviderConfig
+    from llm_router.options.request import ProviderRequest
     from llm_router.providers.litellm.connection import Exchange, WireClient
     from llm_router.providers.litellm.stream import LiteLLMStream
 

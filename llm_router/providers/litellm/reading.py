@@ -13,11 +13,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.models import Prices
+from llm_router.answers.models import Prices
 
 if TYPE_CHECKING:
-    from llm_router.completions.completion import Completion
-    from llm_router.config import PriceConfig
+    from llm_router.answers.completion import Completion
+    from llm_router.config.model import PriceConfig
 
 _MILLION = Decimal(1_000_000)
 

@@ -15,19 +15,19 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.stream_events import UsageReport
+from llm_router.answers.stream_events import UsageReport
 from llm_router.errors import LLMRouterError, ProviderConnectionError, ProviderTimeoutError
 from llm_router.providers.litellm.errors import translate
 from llm_router.providers.litellm.reading import wire_event
-from llm_router.providers.openrouter.errors import context
-from llm_router.providers.openrouter.stream_reader import StreamReader
+from llm_router.wires.errors import context
+from llm_router.wires.stream_reader import StreamReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_router.completions.completion import Completion
-    from llm_router.completions.request import ProviderRequest
-    from llm_router.completions.stream_events import StreamEvent
+    from llm_router.answers.completion import Completion
+    from llm_router.answers.stream_events import StreamEvent
+    from llm_router.options.request import ProviderRequest
     from llm_router.providers.litellm.connection import Exchange
 
 _FINISH_MARK = re.compile(rb'"(?:stop_reason|finishReason)"\s*:\s*"')

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llm_router.completions.request import CachePolicy
+    from llm_router.options.request import CachePolicy
 
 MAX_BREAKPOINTS = 4
 _SYSTEM = ("system", "developer")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.records import Generation
+from llm_router.answers.records import Generation
 from llm_router.errors import InvalidResponseError
-from llm_router.providers.openrouter.json_values import (
+from llm_router.usage import Cost, Usage
+from llm_router.wires.json_values import (
     UnreadableError,
     count,
     money,
@@ -15,7 +16,6 @@ from llm_router.providers.openrouter.json_values import (
     read_json,
     text_or_none,
 )
-from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
     from decimal import Decimal

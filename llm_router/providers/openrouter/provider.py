@@ -14,23 +14,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from llm_router.completions.request import RequestPreview
-from llm_router.config import OPENROUTER_BASE_URL
+from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ProviderError
+from llm_router.options.request import RequestPreview
 from llm_router.providers.http import HttpClient, encode_json
-from llm_router.providers.litellm.importing import load_here
+from llm_router.providers.importing import load_here
 from llm_router.providers.openrouter.catalog import Catalog
-from llm_router.providers.openrouter.errors import read_error
 from llm_router.providers.openrouter.generations import (
     KeyInfo,
     read_generation,
     read_key_info,
 )
-from llm_router.providers.openrouter.http_stream import HttpStream
 from llm_router.providers.openrouter.request import RequestBuilder, api_key, masked
-from llm_router.providers.openrouter.stream_reader import StreamReader
-from llm_router.providers.openrouter.wire import read_answer
-from llm_router.providers.statuses import error_class
+from llm_router.providers.stream import HttpStream
+from llm_router.wires.errors import read_error
+from llm_router.wires.openai import read_answer
+from llm_router.wires.statuses import error_class
+from llm_router.wires.stream_reader import StreamReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from llm_router.completions.completion import Completion
-    from llm_router.completions.models import ModelInfo
-    from llm_router.completions.records import Generation
-    from llm_router.completions.request import ProviderRequest
-    from llm_router.config import ProviderConfig
+    from llm_router.answers.completion import Completion
+    from llm_router.answers.models import ModelInfo
+    from llm_router.answers.records import Generation
+    from llm_router.config.model import ProviderConfig
+    from llm_router.options.request import ProviderRequest
 
 
 class OpenRouterProvider:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_router.completions.reasoning import normalise_reasoning
-from llm_router.config import OPENROUTER_BASE_URL
-from llm_router.config_checks import missing_credentials
+from llm_router.config.checks import missing_credentials
+from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ConfigurationError
+from llm_router.options.reasoning import normalise_reasoning
 from llm_router.providers.openrouter.caching import place_breakpoints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.completions.request import ProviderRequest
-    from llm_router.config import ProviderConfig
+    from llm_router.config.model import ProviderConfig
+    from llm_router.options.request import ProviderRequest
 
 # OpenrouterConfig edits these: it takes cache_control out of tools for most models, removes
 # tool_choice where it sees no function tool, and turns reasoning_effort "max" into "xhigh".

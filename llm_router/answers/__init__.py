@@ -1,0 +1,1 @@
+"""What comes back: answers of every kind, their parts, and the records of a call."""

@@ -1,1 +1,0 @@
-"""The domain objects: what is asked, what comes back, and what is recorded of it."""

@@ -1,0 +1,153 @@
+"""What is asked: the options of a call, and one call as a provider gets it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+from llm_router.answers.completion import Completion
+
+Message = Mapping[str, Any]
+Prompt = str | Sequence[Message | Completion]
+"""Text, or chat messages of the OpenAI shape, in which an answer is its own message."""
+CachePolicy = Literal["off", "auto", "5m", "1h"]
+StorePolicy = Literal["none", "metadata", "full"]
+
+
+class Params(TypedDict, total=False):
+    """Parameters of the model, by their OpenAI names. None means: not given."""
+
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    top_a: float | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    repetition_penalty: float | None
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    tools: Sequence[Any] | None
+    tool_choice: str | Mapping[str, Any] | Callable[..., Any] | None
+    parallel_tool_calls: bool | None
+    response_format: Mapping[str, Any] | None
+    reasoning: str | int | Mapping[str, Any] | None
+    verbosity: str | None
+    modalities: Sequence[str] | None
+    audio: Mapping[str, Any] | None
+    prediction: Mapping[str, Any] | None
+    service_tier: str | None
+    web_search_options: Mapping[str, Any] | None
+    metadata: Mapping[str, str] | None
+
+
+class CallOptions(Params, total=False):
+    """All keyword-only options of `complete`, `parse` and `stream`.
+
+    A misspelt one is a TypeError. An option given here wins over the alias's own.
+    """
+
+    system: str | None
+    """Put before the messages as the system message."""
+    params: Mapping[str, Any] | None
+    """Parameters together, as a mapping; single keywords win over it."""
+    openrouter: Mapping[str, Any] | None
+    """OpenRouter's own options (`provider`, `models`, `plugins`, …); other providers ignore it."""
+    extra_body: Mapping[str, Any] | None
+    """Put into the request body as it is, for what has no name here yet."""
+    tags: Mapping[str, str] | None
+    """Yours, for the ledger's reports; never sent."""
+    user: str | None
+    """An id of your end user; sent as `user`."""
+    cache: str | Mapping[str, str] | None
+    """Prompt-cache breakpoints: "auto", "off", or {"ttl": "5m" | "1h"}."""
+    store: StorePolicy | None
+    """What the ledger keeps of this call: "none", "metadata" or "full"."""
+    provider: str | None
+    """The provider row for a model whose prefix names none."""
+    timeout: float | None
+    """Seconds for one attempt."""
+    idle_timeout: float | None
+    """Seconds between two data events of a stream, after its first content."""
+    deadline: float | None
+    """Seconds for the whole call (a stream: until its first content), retries included."""
+    max_attempts: int | None
+    """How many requests the call may send, retries, fallbacks and re-asks together."""
+
+
+PARAM_NAMES = frozenset(Params.__annotations__)
+OPTION_NAMES = frozenset(CallOptions.__annotations__)
+
+
+def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    """Raise TypeError for the first name in *given* that is not *allowed*, naming the nearest."""
+    if allowed.issuperset(given):
+        return
+    for name in given:
+        if name not in allowed:
+            hint = did_you_mean(name, allowed)
+            raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'fast'?`, or nothing when no known name is near."""
+    near = difflib.get_close_matches(name, [str(item) for item in known], 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A model at a provider, with what the alias says about it."""
+
+    provider: str
+    """The name of the provider row."""
+    model: str
+    """The model as the provider is asked for it, without the row's prefix."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    openrouter: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`provider/model`: how configuration, errors and records name it."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRequest:
+    """One attempt as an adapter gets it: everything decided, nothing left to look up."""
+
+    request_id: str
+    alias: str | None
+    deployment: Deployment
+    messages: Sequence[Message]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Only names of `Params`, no None, alias and call merged."""
+    openrouter: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    user: str | None = None
+    stream: bool = False
+    cache: CachePolicy = "off"
+    """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
+    answering: Callable[[str], None] | None = None
+    """Told the answer's id with its headers: what is lost on its way is billed all the same."""
+
+    @property
+    def model(self) -> str:
+        return self.deployment.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPreview:
+    """What would be sent: for `explain`, with secrets masked."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+    method: Literal["POST"] = "POST"

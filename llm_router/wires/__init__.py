@@ -1,0 +1,1 @@
+"""What providers send, bytes to answers, streams and errors. Pure."""

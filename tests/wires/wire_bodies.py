@@ -1,0 +1,123 @@
+"""Bodies of the wire, written by hand: small, and each with the one thing a test is about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llm_router.answers.completion import Completion
+from llm_router.answers.stream_events import StreamEvent
+from llm_router.errors import ProviderError
+from llm_router.options.request import Deployment, ProviderRequest
+from llm_router.wires.openai import read_answer
+from llm_router.wires.stream_reader import StreamReader
+
+REQUEST = ProviderRequest(
+    request_id="0198-request",
+    alias="fast",
+    deployment=Deployment(provider="openrouter", model="openai/gpt-4o-mini"),
+    messages=[{"role": "user", "content": "Hello"}],
+)
+USAGE = {
+    "prompt_tokens": 10,
+    "completion_tokens": 4,
+    "total_tokens": 14,
+    "cost": 0.0000039,
+    "is_byok": False,
+    "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 1},
+    "cost_details": {"upstream_inference_cost": 0.0000039},
+}
+HEAD = {
+    "id": "gen-1-abc",
+    "model": "openai/gpt-4o-mini",
+    "provider": "Azure",
+    "created": 1766949599,
+}
+
+
+def answer(
+    message: Mapping[str, Any] | None = None,
+    finish: str | None = "stop",
+    native: str | None = "stop",
+    *,
+    choice: Mapping[str, Any] | None = None,
+    **top: Any,
+) -> bytes:
+    """Return an unstreamed answer's body."""
+    said = {"role": "assistant", "content": "Hello!", "refusal": None, "reasoning": None}
+    one = {"index": 0, "message": said | dict(message or {}), "finish_reason": finish}
+    one |= {"native_finish_reason": native, "logprobs": None} | dict(choice or {})
+    return json.dumps(HEAD | {"choices": [one], "usage": USAGE} | top).encode()
+
+
+def read(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
+) -> Completion:
+    return read_answer(body, status, headers or {}, REQUEST, **more)
+
+
+def failure(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
+) -> ProviderError:
+    """Return the error that a body is; AssertionError when it is an answer."""
+    try:
+        found = read(body, status, headers, **more)
+    except ProviderError as error:
+        return error
+    raise AssertionError(f"an answer, not an error: {found}")
+
+
+def error_body(code: Any, message: str, **more: Any) -> bytes:
+    return json.dumps({"error": {"code": code, "message": message} | more}).encode()
+
+
+def chunk(
+    delta: Mapping[str, Any] | None = None,
+    finish: str | None = None,
+    native: str | None = None,
+    *,
+    choice: Mapping[str, Any] | None = None,
+    **top: Any,
+) -> bytes:
+    """Return one event of a stream."""
+    said = {"role": "assistant", "content": ""} | dict(delta or {})
+    one = {"index": 0, "delta": said, "finish_reason": finish, "native_finish_reason": native}
+    return event(HEAD | {"choices": [one | dict(choice or {})]} | top)
+
+
+def event(data: Any) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+WAITING = b": OPENROUTER PROCESSING\n\n"
+DONE = b"data: [DONE]\n\n"
+BILL = chunk(None, "stop", "stop", usage=USAGE)
+
+
+def call_delta(index: int | None = 0, **fields: Any) -> dict[str, Any]:
+    """Return a delta with a piece of a tool call."""
+    function = {k: v for k, v in fields.items() if k in ("name", "arguments")}
+    delta = {k: v for k, v in fields.items() if k not in function}
+    where = {} if index is None else {"index": index}
+    return {"content": None, "tool_calls": [where | delta | {"function": function}]}
+
+
+def play(
+    *packets: bytes, headers: Mapping[str, str] | None = None
+) -> tuple[Completion, list[StreamEvent]]:
+    """Read a stream to its end: the whole answer and its events."""
+    reader = StreamReader(REQUEST, headers or {})
+    events = [found for packet in packets for found in reader.feed(packet)]
+    events += reader.close()
+    return reader.snapshot(), events
+
+
+def broken(*packets: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
+    """Return the error that a stream ends in."""
+    try:
+        found = play(*packets, headers=headers)
+    except ProviderError as error:
+        return error
+    raise AssertionError(f"a whole stream, not an error: {found}")
