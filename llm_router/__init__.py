@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_router.answers.answer import Answer, Attempt
     from llm_router.answers.completion import (
-        Attempt,
         Audio,
         Citation,
         Completion,
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllDeploymentsFailedError",
+    "Answer",
     "Attempt",
     "Audio",
     "AudioPart",
@@ -120,8 +121,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "answers.answer": ("Answer", "Attempt"),
     "answers.completion": (
-        "Attempt",
         "Audio",
         "Citation",
         "Completion",

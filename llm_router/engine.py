@@ -99,8 +99,7 @@ class Engine:
             tags=options.get("tags") or {},
             user=question.user,
             config_fingerprint=self._fingerprint,
-            messages=question.messages,
-            params=question.params,
+            asked={"messages": question.messages, "params": question.params},
             store=options.get("store") or plan.row.store,
         )
         return Call(

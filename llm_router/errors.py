@@ -28,7 +28,7 @@ balance (InsufficientCreditsError), wait (RateLimitError.retry_after), or show w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from llm_router.redaction import redact, redact_data
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_router.usage import Cost, Usage
+
+NextStep = Literal["retry", "next", "stop"]
+"""What an error does next: try here again, try the next deployment, or end the call."""
 
 
 class LLMRouterError(Exception):
@@ -128,6 +131,11 @@ class DeadlineExceededError(LLMRouterError, TimeoutError):
 class ProviderError(LLMRouterError):
     """One attempt failed. `message` is the provider's sentence, verbatim but for secrets."""
 
+    kind: ClassVar[str] = ""
+    """Its name under an alias's `on_error`; "" for what no alias can override."""
+    then: ClassVar[NextStep] = "stop"
+    """What it does next, unless the alias says otherwise; a subclass inherits it."""
+
     upstream_message: str | None = None
     """The sentence of the upstream behind the provider, where it was passed on."""
     raw: Any = None
@@ -151,16 +159,23 @@ class ProviderError(LLMRouterError):
 class AuthenticationError(ProviderError):
     """401: the key was not accepted."""
 
+    kind = "authentication"
+    then = "next"
     default_hint = "Check the API key of this provider."
 
 
 class PermissionDeniedError(ProviderError):
     """403: the key is good but may not do this (guardrail, region, management key needed)."""
 
+    kind = "permission"
+    then = "next"
+
 
 class InsufficientCreditsError(ProviderError):
     """402, or a key over its spending cap."""
 
+    kind = "credits"
+    then = "next"
     default_hint = "Add credits, raise the key's limit, or ask for fewer max_tokens."
     affordable_tokens: int | None = None
     """`max_tokens` that the balance still covers, when the provider says."""
@@ -169,10 +184,15 @@ class InsufficientCreditsError(ProviderError):
 class InvalidRequestError(ProviderError):
     """400 or 422: the request itself is wrong; no other deployment would make it right."""
 
+    kind = "invalid_request"
+    then: ClassVar[NextStep] = "stop"
+
 
 class ContextWindowExceededError(InvalidRequestError):
     """The prompt is longer than the model's context."""
 
+    kind = "context_window"
+    then = "next"
     limit_tokens: int | None = None
     requested_tokens: int | None = None
 
@@ -180,16 +200,23 @@ class ContextWindowExceededError(InvalidRequestError):
 class RequestTooLargeError(InvalidRequestError):
     """413: the body is larger than the provider takes."""
 
+    kind = "request_too_large"
+    then = "next"
+
 
 class ModelNotFoundError(ProviderError):
     """The provider knows no such model."""
 
+    kind = "model_not_found"
+    then = "next"
     default_hint = "Check the model's name in the provider's catalogue."
 
 
 class NoEndpointError(ProviderError):
     """The model exists, but no upstream provider meets the constraints of the request."""
 
+    kind = "no_endpoint"
+    then = "next"
     requested_providers: tuple[str, ...] | None = None
     available_providers: tuple[str, ...] | None = None
 
@@ -197,12 +224,16 @@ class NoEndpointError(ProviderError):
 class ContentFilteredError(ProviderError):
     """Moderation refused the input or the output."""
 
+    kind = "content_filter"
+    then = "stop"
     reasons: tuple[str, ...] | None = None
 
 
 class RateLimitError(ProviderError):
     """429. `scope` says whose limit it is: wait for "platform", go elsewhere for "upstream"."""
 
+    kind = "rate_limit"
+    then = "retry"
     scope: str | None = None
     """"platform" (your key at the provider), "upstream" (a provider behind it), or None."""
     reset_at: float | None = None
@@ -212,21 +243,36 @@ class RateLimitError(ProviderError):
 class ProviderUnavailableError(ProviderError):
     """5xx, or a provider's word that it is down or overloaded."""
 
+    kind = "unavailable"
+    then = "retry"
+
 
 class ProviderTimeoutError(ProviderError):
-    """No answer in time. The abandoned call may still be billed."""
+    """No answer in time. The abandoned call may still be billed: never here again."""
+
+    kind = "timeout"
+    then = "next"
 
 
 class ProviderConnectionError(ProviderError):
     """No connection, or one that broke before the answer was whole."""
 
+    kind = "connection"
+    then = "retry"
+
 
 class EmptyResponseError(ProviderError):
     """A 200 without an answer in it."""
 
+    kind = "empty"
+    then = "retry"
+
 
 class InvalidResponseError(ProviderError):
     """A body that cannot be read: not JSON, HTML, cut, or too large."""
+
+    kind = "invalid_response"
+    then = "retry"
 
 
 class StreamInterruptedError(ProviderError):
@@ -286,6 +332,15 @@ class AllDeploymentsFailedError(LLMRouterError):
 
 class LedgerError(LLMRouterError):
     """The ledger cannot do what was asked (a command or report, never a routed call)."""
+
+
+def _kinds() -> dict[str, NextStep]:
+    found = [c for c in globals().values() if isinstance(c, type) and issubclass(c, ProviderError)]
+    return {cls.kind: cls.then for cls in found if cls.kind}
+
+
+KINDS = _kinds()
+"""Every kind that an alias's `on_error` may name, and what it does by itself."""
 
 
 def _summary(error: ProviderError) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from llm_router import errors
-from llm_router.answers.completion import Attempt, Completion
+from llm_router.answers.answer import Attempt
+from llm_router.answers.completion import Completion
 from llm_router.errors import (
     AllDeploymentsFailedError,
     DeadlineExceededError,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_router.answers.completion import Attempt, Completion
+    from llm_router.answers.answer import Answer, Attempt
     from llm_router.errors import LLMRouterError
-    from llm_router.options.request import Message, StorePolicy
+    from llm_router.options.request import StorePolicy
     from llm_router.usage import Cost, Usage
 
 RequestStatus = Literal["started", "succeeded", "failed", "cancelled"]
@@ -33,19 +33,19 @@ class RequestStarted:
     tags: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     config_fingerprint: str | None = None
-    messages: Sequence[Message] = ()
-    params: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """The content of the question, which only `store: full` keeps: messages and parameters."""
     store: StorePolicy | None = None
     """The call's own content policy; None leaves it to the alias or the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFinished:
-    """An attempt ended. `completion` is what it brought, whole or partial."""
+    """An attempt ended. `answer` is what it brought, whole or partial."""
 
     request: RequestStarted
     attempt: Attempt
-    completion: Completion | None = None
+    answer: Answer | None = None
     mode_used: str | None = None
     """How a schema was asked for; None outside `parse`."""
 
@@ -59,7 +59,7 @@ class RequestFinished:
     latency_ms: float
     attempts: Sequence[Attempt] = ()
     error: LLMRouterError | None = None
-    completion: Completion | None = None
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

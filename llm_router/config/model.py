@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from llm_router.errors import ConfigurationError
+from llm_router.errors import KINDS, ConfigurationError, NextStep
 from llm_router.options.openrouter import openrouter_problems
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import PARAM_NAMES, Deployment, did_you_mean
@@ -47,12 +47,6 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_no_boolean)]
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 StructuredMode = Literal["json_schema", "tool", "json_object", "prompt"]
-ErrorAction = Literal["retry", "next", "stop"]
-ERROR_KINDS = (
-    "rate_limit", "unavailable", "connection", "empty", "invalid_response", "timeout",
-    "context_window", "request_too_large", "model_not_found", "no_endpoint", "permission",
-    "credits", "authentication", "invalid_request", "content_filter",
-)  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -168,7 +162,7 @@ class AliasConfig(_Part):
     deadline: Seconds | None = None
     idle_timeout: Seconds | None = None
     max_attempts: Attempts | None = None
-    on_error: dict[str, ErrorAction] = Field(default_factory=dict)
+    on_error: dict[str, NextStep] = Field(default_factory=dict)
     """What an error does next, by kind: {content_filter: next}."""
     concurrency: Count | None = None
     """At most so many calls at once; others wait in order."""
@@ -198,10 +192,10 @@ class AliasConfig(_Part):
 
     @field_validator("on_error")
     @classmethod
-    def _known_kinds(cls, value: dict[str, ErrorAction]) -> dict[str, ErrorAction]:
+    def _known_kinds(cls, value: dict[str, NextStep]) -> dict[str, NextStep]:
         for name in value:
-            if name not in ERROR_KINDS:
-                raise ValueError(f"unknown kind of error {name!r}{did_you_mean(name, ERROR_KINDS)}")
+            if name not in KINDS:
+                raise ValueError(f"unknown kind of error {name!r}{did_you_mean(name, KINDS)}")
         return value
 
 

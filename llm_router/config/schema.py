@@ -9,6 +9,7 @@ import itertools
 from typing import Any
 
 import llm_router.config.model as config
+from llm_router.errors import KINDS
 from llm_router.options.request import PARAM_NAMES
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{", "description": "${VAR} or ${VAR:-default}"}
@@ -45,7 +46,7 @@ def file_schema() -> dict[str, Any]:
     fallbacks = schema["$defs"]["FallbackConfig"]["properties"]
     for params in (aliases["params"], fallbacks["params"]["anyOf"][0]):
         params["propertyNames"] = {"enum": sorted(PARAM_NAMES)}
-    aliases["on_error"]["propertyNames"] = {"enum": list(config.ERROR_KINDS)}
+    aliases["on_error"]["propertyNames"] = {"enum": list(KINDS)}
     schema["properties"]["ledger"]["anyOf"].append({"const": "none"})
     schema["description"] = "Which deployments serve each alias, and how."
     return schema

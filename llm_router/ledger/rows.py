@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llm_router import events
-from llm_router.answers.completion import plain
+from llm_router.answers.answer import plain
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.ledger.outage import LEDGER_DROPPED, LEDGER_PAYLOAD_DROPPED
 from llm_router.redaction import redact_data, redact_keys
@@ -24,7 +24,7 @@ from llm_router.usage import Cost, Usage, format_usd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from llm_router.answers.completion import Attempt
+    from llm_router.answers.answer import Attempt
     from llm_router.errors import LLMRouterError
 
 Row = dict[str, Any]
@@ -122,7 +122,7 @@ class RowBuilder:
         return self._cleaned(row)
 
     def _attempt_row(self, record: AttemptFinished) -> Row:
-        request, attempt, completion = record.request, record.attempt, record.completion
+        request, attempt, answer = record.request, record.attempt, record.answer
         row = {
             "id": f"{request.request_id}-{attempt.number}",
             "request_id": request.request_id,
@@ -133,7 +133,7 @@ class RowBuilder:
             "deployment": attempt.deployment,
             "provider": attempt.provider,
             "model": attempt.model,
-            "served_model": completion.model if completion else None,
+            "served_model": answer.model if answer else None,
             "upstream_provider": attempt.upstream_provider,
             "response_id": attempt.response_id,
             "stream": request.stream,
@@ -141,8 +141,8 @@ class RowBuilder:
             "status": attempt.status,
             **_error(attempt.error),
             **({} if attempt.status_code is None else {"status_code": attempt.status_code}),
-            "finish_reason": completion.finish_reason if completion else None,
-            "native_finish_reason": _word(completion.native_finish_reason if completion else None),
+            "finish_reason": getattr(answer, "finish_reason", None),
+            "native_finish_reason": _word(getattr(answer, "native_finish_reason", None)),
             "latency_ms": attempt.latency_ms,
             "time_to_first_token_ms": attempt.time_to_first_token_ms,
             "reconciled_at": None,
@@ -152,16 +152,15 @@ class RowBuilder:
 
     def _request_payload(self, request: RequestStarted) -> Iterator[Row]:
         if self.policy(request) == "full":
-            body = {"messages": request.messages, "params": request.params}
-            yield from self._payload(request, None, "request", body)
+            yield from self._payload(request, None, "request", request.asked)
 
     def _attempt_payloads(self, record: AttemptFinished) -> Iterator[Row]:
         if self.policy(record.request) != "full":
             return
         number, error = record.attempt.number, record.attempt.error
-        if record.completion is not None:
-            message = record.completion.as_message()
-            yield from self._payload(record.request, number, "response", message)
+        content = record.answer.payload() if record.answer else None
+        if content is not None:
+            yield from self._payload(record.request, number, "response", content)
         if error is not None:
             yield from self._payload(record.request, number, "error", _sentences(error))
 

@@ -6,7 +6,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from llm_router.answers.completion import Attempt, Completion
+from llm_router.answers.answer import Attempt
+from llm_router.answers.completion import Completion
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import LLMRouterError, ProviderError, StructuredOutputError
 from llm_router.routing.limits import nothing
@@ -16,7 +17,7 @@ from llm_router.usage import Cost, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from llm_router.answers.completion import AttemptStatus
+    from llm_router.answers.answer import AttemptStatus
     from llm_router.answers.records import Observer, RequestStatus
     from llm_router.options.request import Deployment
     from llm_router.routing.clock import Clock
@@ -96,7 +97,7 @@ class Call:
             latency_ms=self.elapsed_ms(),
             attempts=tuple(self.attempts),
             error=error,
-            completion=completion,
+            answer=completion,
         )
         for observer in self.observers:
             observer.request_finished(record)
@@ -192,7 +193,7 @@ class RunningAttempt:
             record = AttemptFinished(
                 request=call.started,
                 attempt=attempt,
-                completion=completion,
+                answer=completion,
                 mode_used=call.mode_used,
             )
             for observer in call.observers:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_router.answers.completion import plain
-from llm_router.routing.actions import TABLE
+from llm_router.answers.answer import plain
+from llm_router.errors import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ class Explanation:
 
 def actions_of(plan: Plan) -> dict[str, str]:
     """Return what each kind of error does next for this plan."""
-    return {kind: plan.row.on_error.get(kind, action) for kind, action in TABLE.values()}
+    return {kind: plan.row.on_error.get(kind, action) for kind, action in KINDS.items()}
 
 
 def unsuitable(info: ModelInfo, messages: Any, params: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,6 @@ from llm_router.errors import (
     RateLimitError,
     UnsupportedFeatureError,
 )
-from llm_router.routing.actions import action_for
 from llm_router.routing.backoff import wait_before_retry
 from llm_router.routing.limits import Limits, nothing
 
@@ -164,7 +163,7 @@ async def _timed(
 
 def _decide(call: Call, turn: Turn, error: ProviderError) -> None:
     """Choose between here again, somewhere else, and the end."""
-    action = action_for(error, call.plan.row.on_error)
+    action = call.plan.row.on_error.get(error.kind, error.then)
     if action == "stop":
         raise failure(call)
     if action == "next":

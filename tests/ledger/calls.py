@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from llm_router.answers.completion import Attempt, Completion
+from llm_router.answers.answer import Attempt
+from llm_router.answers.completion import Completion
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import LLMRouterError, RateLimitError
 from llm_router.routing.ids import uuid7
@@ -50,8 +51,10 @@ def started(*, at: float = NOON, **changes: Any) -> RequestStarted:
         "tags": {"feature": "search"},
         "user": "customer-17",
         "config_fingerprint": "f00d",
-        "messages": [{"role": "user", "content": "Why is the sky blue?"}],
-        "params": {"temperature": 0.2},
+        "asked": {
+            "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+            "params": {"temperature": 0.2},
+        },
     }
     return RequestStarted(**values | changes)
 
@@ -91,7 +94,7 @@ def answered(
         usage=usage,
         cost=bill,
     )
-    return AttemptFinished(request=request, attempt=attempt, completion=completion)
+    return AttemptFinished(request=request, attempt=attempt, answer=completion)
 
 
 def refused(
@@ -121,7 +124,7 @@ def finished(
         latency_ms=900.0,
         attempts=tuple(record.attempt for record in attempts),
         error=error,
-        completion=attempts[-1].completion if attempts else None,
+        answer=attempts[-1].answer if attempts else None,
     )
 
 

@@ -209,7 +209,9 @@ async def test_odd_characters_do_not_stop_a_row(
     url: str, open_ledger: Callable[..., Ledger]
 ) -> None:
     ledger = open_ledger(url, store="full")
-    odd = call(user="a\0b\ud800", tags={"k\0": "\U0001f600"}, messages=[{"content": "\0\ud83d"}])
+    odd = call(
+        user="a\0b\ud800", tags={"k\0": "\U0001f600"}, asked={"messages": [{"content": "\0\ud83d"}]}
+    )
     odd.tell(ledger)
     request = ledger.show(odd.id).request
     assert (request.user, request.tags) == ("a\ufffdb?", {"k\ufffd": "\U0001f600"})

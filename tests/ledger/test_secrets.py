@@ -30,8 +30,14 @@ def careless_call(**changes: Any) -> Call:
     request = started(
         tags={"feature": "search", "note": f"key {KEY}", "other": PLAIN_KEY},
         user=f"customer-17 {SECRETS[2]}",
-        messages=[{"role": "user", "content": said, "api_key": "hunter2-hunter2"}],
-        params={"stop": [said], "metadata": {KEY: "as a name"}, "tools": [{"password": KEY}]},
+        asked={
+            "messages": [{"role": "user", "content": said, "api_key": "hunter2-hunter2"}],
+            "params": {
+                "stop": [said],
+                "metadata": {KEY: "as a name"},
+                "tools": [{"password": KEY}],
+            },
+        },
         **changes,
     )
     error = ContentFilteredError(
@@ -138,8 +144,10 @@ async def test_objects_that_are_no_json_are_kept_as_data(
 
     ledger = open_ledger(f"sqlite:///{tmp_path}/calls.db", store="full")
     request = started(
-        messages=[MappingProxyType({"role": "user", "content": b"bytes"})],
-        params={"tools": [ValueError("an error")]},
+        asked={
+            "messages": [MappingProxyType({"role": "user", "content": b"bytes"})],
+            "params": {"tools": [ValueError("an error")]},
+        },
     )
     ledger.request_started(request)
     (payload,) = ledger.show(request.request_id).payloads

@@ -1,16 +1,22 @@
-"""What an error does next, by its most derived class."""
+"""What an error does next, said by its class."""
 
 from __future__ import annotations
 
 import pytest
 
 from llm_router import errors
-from llm_router.config.model import ERROR_KINDS, ErrorAction
-from llm_router.routing.actions import TABLE, action_for
 
 
-def test_every_kind_of_the_configuration_is_in_the_table() -> None:
-    assert sorted(kind for kind, _ in TABLE.values()) == sorted(ERROR_KINDS)
+def test_every_error_of_an_attempt_has_a_kind_of_its_own_and_says_what_follows() -> None:
+    without_kind = {errors.ProviderError, errors.StreamInterruptedError}
+    classes = {
+        cls
+        for cls in vars(errors).values()
+        if isinstance(cls, type) and issubclass(cls, errors.ProviderError)
+    }
+    kinds = [cls.kind for cls in classes - without_kind]
+    assert sorted(kinds) == sorted(errors.KINDS) and "" not in kinds
+    assert {cls.kind for cls in without_kind} == {""}
 
 
 @pytest.mark.parametrize(
@@ -26,10 +32,4 @@ def test_every_kind_of_the_configuration_is_in_the_table() -> None:
     ],
 )
 def test_the_most_derived_class_decides(cls: type[errors.ProviderError], action: str) -> None:
-    assert action_for(cls("it failed"), {}) == action
-
-
-def test_an_alias_overrides_a_kind_and_leaves_the_kinds_below_it_alone() -> None:
-    overrides: dict[str, ErrorAction] = {"invalid_request": "next"}
-    assert action_for(errors.InvalidRequestError("no"), overrides) == "next"
-    assert action_for(errors.ContextWindowExceededError("no"), {"context_window": "stop"}) == "stop"
+    assert cls.then == action

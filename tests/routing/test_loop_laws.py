@@ -23,7 +23,6 @@ from llm_router.errors import (
 )
 from llm_router.options.request import Deployment
 from llm_router.routing import loop
-from llm_router.routing.actions import TABLE, action_for
 from llm_router.routing.call import Call, RunningAttempt
 from llm_router.routing.cooldown import Cooldowns
 from llm_router.routing.limits import Limits as Slots
@@ -113,7 +112,8 @@ def limits(**given: Any) -> Limits:
     return Limits(**(values | given))
 
 
-ERRORS = st.sampled_from([*TABLE, None])
+CLASSES = [c for c in vars(errors).values() if getattr(c, "kind", "")]
+ERRORS = st.sampled_from([*CLASSES, None])
 OUTCOMES = st.builds(
     Outcome,
     seconds=st.floats(0, 30),
@@ -178,7 +178,7 @@ def assert_abandoned_deployments_stay_abandoned(world: World) -> None:
     for index, record in enumerate(world.attempts[:-1]):
         error = record.attempt.error
         assert isinstance(error, ProviderError)
-        if action_for(error, {}) == "next":
+        if error.then == "next":
             later = [name for _, name, _ in world.sent[index + 1 :]]
             assert record.attempt.deployment not in later
 
