@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from llm_router.redaction import redact, redact_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from llm_router.usage import Cost, Usage
 
@@ -84,6 +84,14 @@ class LLMRouterError(Exception):
     def fill(self, **details: Any) -> None:
         """Set those attributes that are still unknown."""
         self.add(**{n: v for n, v in details.items() if getattr(self, n, None) is None})
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """Take values known to be secret (the configured keys) out of every text."""
+        known = tuple(secrets)
+        if known:
+            self.args = (redact(self.message, known),)
+            texts = {n: v for n, v in vars(self).items() if isinstance(v, str)}
+            vars(self).update({name: redact(text, known) for name, text in texts.items()})
 
     @property
     def message(self) -> str:
@@ -148,6 +156,11 @@ class ProviderError(LLMRouterError):
         if "raw" in details:
             details["raw"] = redact_data(details["raw"])
         super().add(**details)
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        super().mask(known := tuple(secrets))
+        if self.raw is not None:
+            self.raw = redact_data(self.raw, known)
 
     def sentences(self) -> list[str]:
         message, *hints = super().sentences()

@@ -123,8 +123,6 @@ class Deployment:
 class ProviderRequest:
     """One attempt as an adapter gets it: everything decided, nothing left to look up."""
 
-    request_id: str
-    alias: str | None
     deployment: Deployment
     messages: Sequence[Message]
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -136,6 +134,8 @@ class ProviderRequest:
     cache: CachePolicy = "off"
     """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
     answering: Callable[[str], None] | None = None
+    request_id: Any = None
+    alias: str | None = None
     """Told the answer's id with its headers: what is lost on its way is billed all the same."""
 
     @property

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from llm_router.config.model import AliasConfig, Defaults, ProviderConfig, RouterConfig
 from llm_router.errors import ConfigurationError, MissingCredentialsError, UnknownAliasError
-from llm_router.operations.chat import Question
-from llm_router.routing.ids import uuid7
+from llm_router.operations.chat import Chat
+from llm_router.routing.clock import uuid7
 from llm_router.routing.plan import Planner
 
 KEYED = ProviderConfig(api_key=SecretStr("sk-test-0123456789"))
@@ -133,4 +133,4 @@ def test_a_misspelt_option_is_refused_with_the_right_one(
     options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(TypeError, match=message):
-        Question.ask("complete", "hello", options)  # type: ignore[arg-type]  # the point of it
+        Chat.ask("complete", "hello", options)  # type: ignore[arg-type]  # the point of it
