@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router import events
@@ -132,11 +131,6 @@ class Engine:
             secrets_of=self.secrets_of,
         )
 
-    async def settle(self, call: Call) -> None:
-        """Wait until the records of this call are as durable as was asked for."""
-        if self.ledger is not None:
-            await self.ledger.settle(call.started.request_id)
-
     def provider(self, deployment: Deployment) -> Any:
         """Return the provider object of a deployment's row, built once."""
         name = deployment.provider
@@ -231,7 +225,8 @@ class CallScope:
         try:
             await loop.admit(call)
         except BaseException as error:
-            await self._end(error)
+            self.end(error)
+            await self.settle()
             raise
         return call
 
@@ -241,18 +236,18 @@ class CallScope:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        await self._end(error)
+        self.end(error)
+        await self.settle()
 
-    async def _end(self, error: BaseException | None) -> None:
-        call = self._call
-        if call is not None and not call.ended:
-            call.end(error)
-            await self._engine.settle(call)
-
-    def abandon(self) -> None:
-        """End a call that nobody will read on; to be called on its own loop."""
+    def end(self, error: BaseException | None = None) -> None:
+        """End the call, on its own loop, without waiting for anything. Idempotent."""
         if self._call is not None:
-            self._call.end(CancelledError())
+            self._call.end(error)
+
+    async def settle(self) -> None:
+        """Wait until the records of the call are as durable as was asked for."""
+        if self._call is not None and self._engine.ledger is not None:
+            await self._engine.ledger.settle(self._call.started.request_id)
 
 
 def _build_ledger(config: RouterConfig) -> Ledger | None:

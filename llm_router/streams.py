@@ -94,7 +94,8 @@ class CompletionStream:
             step = AskingForStream(self._operation, call, self._provider_of)
             self._begun = await loop.run(call, step)
         except BaseException as error:
-            await self._scope.__aexit__(type(error), error, error.__traceback__)
+            self._scope.end(error)
+            await self._scope.settle()
             raise
         self._attempt = call.running
         self._begun.stream.idle_timeout = call.limits.idle_timeout
@@ -106,7 +107,8 @@ class CompletionStream:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        self._leave()
+        await self._close()
 
     def __aiter__(self) -> Self:
         self._entered()
@@ -127,7 +129,8 @@ class CompletionStream:
                 self._completion = call.succeed(whole, time_to_first_token_ms=first_ms)
         except Exception as error:
             interrupted = _interrupted(attempt, error)
-            await self._scope.__aexit__(type(interrupted), interrupted, None)
+            self._scope.end(interrupted)
+            await self._scope.settle()
             raise interrupted from error
         await self._close()
         raise StopAsyncIteration
@@ -162,23 +165,27 @@ class CompletionStream:
 
     async def aclose(self) -> None:
         """Close the connection; an answer that has not ended is recorded as cancelled."""
+        self._leave()
+        await self._close()
+
+    def _leave(self) -> None:
+        self._scope.end()
         if self._begun is not None:
             self._begun.first.clear()
-            await self._close()
 
     async def _close(self) -> None:
-        assert self._begun is not None
         try:
-            await self._begun.stream.aclose()
+            if self._begun is not None:
+                await self._begun.stream.aclose()
         finally:
-            await self._scope.__aexit__(None, None, None)
+            await self._scope.settle()
 
     def __del__(self) -> None:
         # Nobody will read on. This may run in any thread, inside any lock: the loop that owns the
         # call ends it, and the connection goes with its object.
         if self._call is not None and not self._call.ended and self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: there is nobody to tell
-                self._loop.call_soon_threadsafe(self._scope.abandon)
+                self._loop.call_soon_threadsafe(self._scope.end)
 
 
 async def _texts(events: AsyncIterator[StreamEvent]) -> AsyncIterator[str]:

@@ -100,14 +100,22 @@ class Concurrency:
         held = slots.get(name)
         if held is None:
             held = slots[name] = _Slots(count)
-        await held.take(name)
 
-        def leave(_bill: Cost | None) -> None:
-            held.semaphore.release()
+        def forget() -> None:
             held.inside -= 1
             if not held.inside and slots.get(name) is held:
                 del slots[name]  # models are asked for by any name: idle ones are forgotten
 
+        def leave(_bill: Cost | None) -> None:
+            held.semaphore.release()
+            forget()
+
+        held.enter_line(name)
+        try:
+            await held.semaphore.acquire()
+        except BaseException:
+            forget()
+            raise
         return leave
 
 
@@ -126,7 +134,8 @@ class _Slots:
         self.inside = 0
         """Who holds a slot, and who waits for one."""
 
-    async def take(self, name: str) -> None:
+    def enter_line(self, name: str) -> None:
+        """Count a newcomer; RateLimitError when too many wait already."""
         waiting = self.inside - self.count
         if waiting >= self.count * WAITERS_PER_SLOT:
             raise RateLimitError(
@@ -136,8 +145,3 @@ class _Slots:
                 hint="Raise its `concurrency`, or slow the callers down.",
             )
         self.inside += 1
-        try:
-            await self.semaphore.acquire()
-        except BaseException:
-            self.inside -= 1
-            raise
