@@ -41,15 +41,15 @@ aliases:
 """
 
 
-def _problems(text: str, environ: dict[str, str] | None = None) -> list[str]:
-    report = loading.check_text(text, "f", environ=environ or {})
+def _problems(text: str) -> list[str]:
+    report = loading.check_text(text, "f")
     assert (report.config is None) is bool(report.problems)
     return [str(item) for item in report.problems]
 
 
 def test_all_are_reported_with_line_and_suggestion_when_a_file_has_eight_mistakes() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        loading.from_text(SEVEN, "f.yaml", environ={})
+        loading.check_text(SEVEN, "f.yaml").unwrap()
 
     assert caught.value.problems == (
         "f.yaml:3: defaults.timeout: must be a number: 'soon'",
@@ -136,13 +136,13 @@ def test_aliases_cannot_blow_up_when_they_multiply() -> None:
 def test_every_loop_is_found_once_when_there_are_several() -> None:
     data = {"aliases": {name: {"model": to} for name, to in map(tuple, ("ab", "bc", "ca", "dd"))}}
     with pytest.raises(ConfigurationError) as caught:
-        loading.from_dict(data, environ={})
+        loading.from_dict(data)
     assert len(caught.value.problems) == 2
 
 
 def test_there_is_no_file_in_the_message_when_the_data_is_a_mapping() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        loading.from_dict({"aliases": {1: {"modle": "x/y"}}}, environ={})
+        loading.from_dict({"aliases": {1: {"modle": "x/y"}}})
 
     assert caught.value.problems[0] == (
         "aliases.1.modle: unknown key: 'modle'; did you mean 'model'?"
@@ -154,7 +154,7 @@ def test_it_is_refused_when_a_mapping_contains_itself() -> None:
     data["aliases"] = data
 
     with pytest.raises(ConfigurationError, match="nested too deeply"):
-        loading.from_dict(data, environ={})
+        loading.from_dict(data)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_it_is_refused_when_a_file_is_no_text(tmp_path: Path, raw: bytes, said: 
     path.write_bytes(raw)
 
     with pytest.raises(ConfigurationError, match=said):
-        loading.load(path, environ={})
+        loading.load(path)
 
 
 class TestSecrets:
@@ -180,7 +180,7 @@ ledger: {url: "postgresql://me:hunter4@db/x"}
 """
 
     def test_clear_keys_are_warnings_when_they_stand_in_the_file(self) -> None:
-        report = loading.check_text(self.TEXT, "f", environ={})
+        report = loading.check_text(self.TEXT, "f")
 
         assert [str(item) for item in report.warnings] == [
             "f:2: providers.a.api_key: a key in clear: '[redacted]'; write ${NAME} and set that",
@@ -197,7 +197,7 @@ ledger: {url: "postgresql://me:hunter4@db/x"}
 
     def test_missing_credentials_and_plain_http_are_notes_when_nothing_is_wrong(self) -> None:
         text = self.TEXT.replace("api_key: hunter2hunter2, ", "")
-        report = loading.check_text(text, "f", environ={})
+        report = loading.check_text(text, "f")
 
         assert report.config is not None
         assert [str(item) for item in report.notes] == [
@@ -209,11 +209,13 @@ ledger: {url: "postgresql://me:hunter4@db/x"}
         assert not {"hunter3hunter3", "hunter4", "abcdef"} & set(repr(report).split("'"))
         assert "hunter" not in report.config.text
 
-    def test_a_key_never_shows_when_it_stands_where_it_should_not(self) -> None:
-        environ = {"MY_TOKEN": "verysecretvalue"}
+    def test_a_key_never_shows_when_it_stands_where_it_should_not(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MY_TOKEN", "verysecretvalue")
         text = "aliases: {a: {model: '${MY_TOKEN}'}}\ndefaults: {timeout: '${MY_TOKEN}'}"
 
-        problems = _problems(text, environ)
+        problems = _problems(text)
         assert len(problems) == 2
         assert "verysecret" not in "".join(problems)
 
@@ -227,9 +229,16 @@ ledger: {url: "postgresql://me:hunter4@db/x"}
         assert "hunter2" not in problems[0]
 
 
-SEEDS = [loading.starter_text(), SEVEN]
+@pytest.fixture
+def fuzzed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in fuzz_config.ENVIRON.items():
+        monkeypatch.setenv(name, value)
 
 
+SEEDS = [loading.builtin_file().read_text(encoding="utf-8"), SEVEN]
+
+
+@pytest.mark.usefixtures("fuzzed_environment")
 @settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_only_configuration_errors_come_out_when_1200_documents_are_broken(
@@ -256,11 +265,12 @@ values = st.recursive(
 @given(data=st.dictionaries(st.sampled_from(fuzz_config.KEYS), values, max_size=5))
 def test_a_mapping_loads_or_is_refused_when_it_is_random(data: dict[str, Any]) -> None:
     try:
-        loading.from_dict(data, environ={})
+        loading.from_dict(data)
     except ConfigurationError as error:
         assert error.problems
 
 
+@pytest.mark.usefixtures("fuzzed_environment")
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(raw=st.binary(max_size=120) | st.text(max_size=80).map(lambda t: t.encode(errors="replace")))
 def test_a_file_loads_or_is_refused_when_it_is_random_bytes(tmp_path: Path, raw: bytes) -> None:
