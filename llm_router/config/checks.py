@@ -28,17 +28,15 @@ def check(data: Mapping[str, Any]) -> Iterator[Finding]:
     *data* is shaped as the file is. What else may be wrong in it is passed over, so that a
     misspelt key does not hide a loop among aliases.
     """
-    for section, what in (("providers", "a provider's name"), ("aliases", "an alias")):
-        for name in _mapping(data.get(section)):
-            if "/" in name or not name:
-                yield Finding((section, name), f"{what} has no slash: {name!r}")
-    aliases = _mapping(data.get("aliases"))
+    aliases, providers = _mapping(data.get("aliases")), _mapping(data.get("providers"))
+    for name, row in providers.items():
+        yield from _check_provider(("providers", name), name, _mapping(row))
     for name, row in aliases.items():
-        yield from _check_alias(data, ("aliases", name), _mapping(row))
+        yield from _check_alias(data, ("aliases", name), name, _mapping(row))
     yield from _check_loops(aliases)
-    default, known = _default_provider(data), _mapping(data.get("providers"))
-    if isinstance(default, str) and known and default not in known:
-        hint = did_you_mean(default, known)
+    default = _default_provider(data)
+    if isinstance(default, str) and providers and default not in providers:
+        hint = did_you_mean(default, providers)
         yield Finding(("defaults", "provider"), f"no such provider: {default!r}{hint}")
 
 
@@ -61,7 +59,8 @@ def missing_credentials(
     """Return the error of a provider row that needs a key and has none; None when all is well."""
     if row.key or (row.api_key is None and row.kind(name) != "openrouter"):
         return None
-    usual = f"{row.kind(name).upper().replace('-', '_')}_API_KEY"
+    owner = "openrouter" if row.kind(name) == "openrouter" else name
+    usual = f"{owner.upper().replace('-', '_')}_API_KEY"
     variable = getattr(row.api_key, "variable", None) or usual
     why = f"{variable} is not set"
     fix = f"Set {variable}, or try without a key on the sandbox: `llm-router sandbox`."
@@ -79,16 +78,29 @@ def missing_credentials(
 
 def travels_in_clear(url: str) -> bool:
     """Return whether others can read what is sent to *url*: plain http beyond this machine."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or parts.hostname == "localhost":
-        return False
     try:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.hostname == "localhost":
+            return False
         return not ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
+    except ValueError:  # a name, not an address
         return True
 
 
-def _check_alias(data: Mapping[str, Any], path: Path, row: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_provider(path: Path, name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+    if "/" in name or not name:
+        yield Finding(path, f"a provider's name has no slash: {name!r}")
+    url = row.get("base_url")
+    if row.get("api_key") and isinstance(url, str) and travels_in_clear(url):
+        message = f"the key would travel in clear over {url}: use https://"
+        yield Finding((*path, "base_url"), message)
+
+
+def _check_alias(
+    data: Mapping[str, Any], path: Path, name: str, row: Mapping[str, Any]
+) -> Iterator[Finding]:
+    if "/" in name or not name:
+        yield Finding(path, f"an alias has no slash: {name!r}")
     seen: set[str] = set()
     for inside, model in _references(row):
         where = (*path, *inside)

@@ -52,7 +52,11 @@ _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
     ),
     "merge": (r"<<", str),
 }
-_READERS = {"str": str, "timestamp": str, **{name: read for name, (_, read) in _SCALARS.items()}}
+_READERS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "timestamp": str,
+    **{name: read for name, (_, read) in _SCALARS.items()},
+}
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from llm_router.config.findings import Finding, Path, hide_password, names_secret, quote
+from llm_router.config.findings import Finding, Path, hide_password, is_secret, names_secret, quote
 from llm_router.config.model import OPENROUTER_BASE_URL, ApiKey
 
 DEEPEST = 40
@@ -75,13 +75,13 @@ class Substitution:
         return self._text(value, path) if isinstance(value, str) else value
 
     def _text(self, text: str, path: Path) -> Any:
-        if not _REFERENCE.search(text):
+        filled, missing = text, list[str]()
+        if _REFERENCE.search(text):
+            self.raw[path] = text
+            filled = _REFERENCE.sub(lambda found: self._value(found, path, missing), text)
+        else:
             self._warn_of_clear(text, path)
-            return text
-        self.raw[path] = text
-        missing: list[str] = []
-        filled = _REFERENCE.sub(lambda found: self._value(found, path, missing), text)
-        if names_secret(path) or _is_header(path):
+        if is_secret(path):
             self._keep_secret(filled)
         if _is_api_key(path):
             # Without its variable there are no credentials: an error at the call, not at loading.
@@ -98,10 +98,11 @@ class Substitution:
             return "${"
         name = found["name"]
         if name is None or not _NAME.fullmatch(name):
-            fix = "write ${NAME}, ${NAME:-default}, or $${ for a plain one"
-            message = f"`${{` starts no variable: {quote(found.string, path)}; {fix}"
-            self.findings.append(Finding(path, message))
-            self.unset.add(path)
+            if path not in self.unset:
+                fix = "write ${NAME}, ${NAME:-default}, or $${ for a plain one"
+                message = f"`${{` starts no variable: {quote(found.string, path)}; {fix}"
+                self.findings.append(Finding(path, message))
+                self.unset.add(path)
             return ""
         value = os.environ.get(name, "")
         if not value.strip():
@@ -120,10 +121,10 @@ class Substitution:
         return default or ""
 
     def _without(self, missing: list[str], path: Path, text: str) -> None:
+        written = quote(text)
         for name in missing:
             fix = f"set it, or write ${{{name}:-default}}"
-            message = f"variable {name} is not set: {quote(text)}; {fix}"
-            self.findings.append(Finding(path, message))
+            self.findings.append(Finding(path, f"variable {name} is not set: {written}; {fix}"))
         self.unset.add(path)
 
     def _warn_of_clear(self, text: str, path: Path) -> None:
@@ -131,8 +132,6 @@ class Substitution:
             self._warn(path, f"a key in clear: {quote(text, path)}; write ${{NAME}} and set that")
         elif hide_password(text) != text:
             self._warn(path, f"a password in clear: {quote(text, path)}; write ${{NAME}}")
-        if names_secret(path) or _is_header(path):
-            self._keep_secret(text)
 
     def _keep_secret(self, value: str) -> None:
         """Let no message show *value*, unless it is so short that words would be cut."""
@@ -145,10 +144,6 @@ class Substitution:
 
 def _is_api_key(path: Path) -> bool:
     return len(path) == 3 and path[0] == "providers" and path[2] == "api_key"
-
-
-def _is_header(path: Path) -> bool:
-    return path[:1] == ("providers",) and path[2:3] == ("headers",)
 
 
 def _read_scalar(text: str) -> Any:

@@ -46,6 +46,7 @@ _WORDS = {
     "greater_than_equal": "must be {ge:g} or more",
     "less_than_equal": "must be {le:g} or less",
     "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must be a version such as 2024-10-21 or 2025-04-01-preview",
     "value_error": "{error}",
 }
 _PLAIN_KEY = re.compile(r"[\w@:/+-]{1,80}")
@@ -220,8 +221,8 @@ def dotted(path: Path) -> str:
 
 
 def quote(value: Any, path: Path = ()) -> str:
-    """Return what stands at *path*, short and on one line; a key or a header's value is masked."""
-    if names_secret(path) or path[2:3] == ("headers",):
+    """Return what stands at *path*, short and on one line; a secret is masked."""
+    if is_secret(path):
         return f"'{MASK}'"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -235,6 +236,11 @@ def quote(value: Any, path: Path = ()) -> str:
 def names_secret(path: Path) -> bool:
     """Return whether the last key of *path* says that its value is a secret."""
     return bool(path) and redact_data({path[-1]: "x"}) != {path[-1]: "x"}
+
+
+def is_secret(path: Path) -> bool:
+    """Return whether what stands at *path* is never shown: a key, or the value of a header."""
+    return names_secret(path) or (path[:1] == ("providers",) and path[2:3] == ("headers",))
 
 
 def hide_password(text: str) -> str:

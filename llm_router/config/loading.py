@@ -15,8 +15,9 @@ from llm_router.config.findings import Finding, Report, explain
 from llm_router.config.model import RouterConfig, Sections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from llm_router.config.environment import Substitution
     from llm_router.config.findings import Path
 
 BUILTIN = "builtin"
@@ -27,7 +28,7 @@ _PLACES = tuple(
     for suffix in (".yaml", ".yml")
 )
 _LARGEST_FILE = 1024 * 1024
-_MOST_FINDINGS = 100
+_MOST_ERRORS = 100
 StrPath = str | os.PathLike[str]
 
 
@@ -110,7 +111,7 @@ def _check(
     data: Any,
     name: str | None,
     lines: Mapping[Path, int] | None = None,
-    findings: list[Finding] | None = None,
+    findings: Iterable[Finding] = (),
 ) -> Report:
     from llm_router.config.environment import Substitution, with_environment
 
@@ -118,8 +119,8 @@ def _check(
         return _refused(name or "configuration", "must be a mapping of keys: version, aliases, …")
     filled = Substitution()
     values = with_environment(filled.fill(data))
-    mistakes = (item for item in _mistakes(values, filled.raw) if item.path not in filled.unset)
-    found = [*(findings or ()), *filled.findings, *_bounded(mistakes)]
+    mistakes = _mistakes(values, filled)
+    found = list(_bounded(itertools.chain(findings, filled.findings, mistakes)))
     config = None
     if not any(item.severity == "error" for item in found):
         config = RouterConfig(**values, source=name)
@@ -127,16 +128,25 @@ def _check(
     return Report.of(found, source=name, config=config, lines=lines, secrets=filled.secrets)
 
 
-def _mistakes(values: dict[str, Any], raw: Mapping[Path, str]) -> Iterator[Finding]:
+def _mistakes(values: dict[str, Any], filled: Substitution) -> Iterator[Finding]:
+    """Yield what is wrong with *values*; what is unset or cannot be read is not judged again."""
+    said = set(filled.unset)
     try:
         Sections.model_validate(values)
     except ValidationError as error:
-        yield from explain(error, Sections, values, raw)
-    yield from check(values)
+        for item in explain(error, Sections, values, filled.raw):
+            if item.path not in filled.unset:
+                yield item
+            said.add(item.path)
+    yield from (item for item in check(values) if item.path not in said)
 
 
-def _bounded(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Looking for what was meant takes its time: not for thousands of mistakes."""
-    yield from itertools.islice(findings, _MOST_FINDINGS)
-    if next(findings, None) is not None:
-        yield Finding((), f"more than {_MOST_FINDINGS} mistakes; these are the first")
+def _bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Stop after many errors: looking for what was meant by each takes its time."""
+    errors = 0
+    for item in findings:
+        errors += item.severity == "error"
+        if errors > _MOST_ERRORS:
+            yield Finding((), f"more than {_MOST_ERRORS} mistakes; these are the first")
+            return
+        yield item

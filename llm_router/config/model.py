@@ -21,14 +21,13 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
     WithJsonSchema,
     field_serializer,
     field_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from llm_router.config.checks import check, travels_in_clear
+from llm_router.config.checks import check
 from llm_router.config.findings import explain, hide_password, refusal, sentence
 from llm_router.errors import KINDS, NextStep
 from llm_router.options.request import PARAM_NAMES, Deployment, did_you_mean
@@ -123,8 +122,8 @@ class ProviderConfig(_Part):
     """None: no key needed (OpenRouter always needs one). Empty: not set, an error at the call."""
     base_url: str | None = None
     """None: the provider's own address. OpenRouter's key of the environment goes nowhere else."""
-    api_version: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2}(-preview)?|v1)$")] | None = None
-    """Azure only: the version of its API, `2024-10-21`."""
+    api_version: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d(-preview)?$")] | None = None
+    """Azure only: the date of the API version, `2024-10-21` or `2025-04-01-preview`."""
     app: AppConfig = AppConfig()
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Sent with every request; their values are shown nowhere."""
@@ -149,7 +148,7 @@ class ProviderConfig(_Part):
 
     @field_validator("base_url")
     @classmethod
-    def _is_http(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _is_http(cls, value: str | None) -> str | None:
         if value is None:
             return None
         url = urlsplit(value)
@@ -159,8 +158,6 @@ class ProviderConfig(_Part):
             raise ValueError("Port out of range 1-65535")
         if url.username or url.password:
             raise ValueError("carries no user or password: the key goes into api_key")
-        if info.data.get("api_key") and travels_in_clear(value):
-            raise sentence(f"the key would travel in clear over {value}: use https://")
         return value.rstrip("/")
 
     @field_serializer("headers", when_used="json")
