@@ -30,9 +30,9 @@ def check(data: Mapping[str, Any]) -> Iterator[Finding]:
     """
     aliases, providers = _mapping(data.get("aliases")), _mapping(data.get("providers"))
     for name, row in providers.items():
-        yield from _check_provider(("providers", name), name, _mapping(row))
+        yield from _check_provider(name, _mapping(row))
     for name, row in aliases.items():
-        yield from _check_alias(data, ("aliases", name), name, _mapping(row))
+        yield from _check_alias(data, name, _mapping(row))
     yield from _check_loops(aliases)
     default = _default_provider(data)
     if isinstance(default, str) and providers and default not in providers:
@@ -87,7 +87,8 @@ def travels_in_clear(url: str) -> bool:
         return True
 
 
-def _check_provider(path: Path, name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_provider(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+    path = ("providers", name)
     if "/" in name or not name:
         yield Finding(path, f"a provider's name has no slash: {name!r}")
     url = row.get("base_url")
@@ -96,9 +97,8 @@ def _check_provider(path: Path, name: str, row: Mapping[str, Any]) -> Iterator[F
         yield Finding((*path, "base_url"), message)
 
 
-def _check_alias(
-    data: Mapping[str, Any], path: Path, name: str, row: Mapping[str, Any]
-) -> Iterator[Finding]:
+def _check_alias(data: Mapping[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+    path: Path = ("aliases", name)
     if "/" in name or not name:
         yield Finding(path, f"an alias has no slash: {name!r}")
     seen: set[str] = set()

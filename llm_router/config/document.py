@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MOST_VALUES = 20_000
 _LONGEST_INTEGER = 400
 _TOO_MANY = f"more than {_MOST_VALUES:,} values"
+_TOO_DEEP = f"an alias in a loop, or more than {DEEPEST} levels"
 _PREFIX = "tag:yaml.org,2002:"
 _LINE_WITH_SECRET = re.compile(r"(?i)key|token|secret|password|authorization|cookie|://")
 # `{key: ${VAR}}` is no YAML, and everyone writes it: braces of variables are taken out of the
@@ -73,7 +74,7 @@ class _Loader(yaml.SafeLoader):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML has none
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
         if self.values > _MOST_VALUES:
-            raise _TooLargeError(_TOO_MANY, self.line)
+            raise _TooLargeError(_TOO_MANY, self.line + 1)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -105,19 +106,14 @@ class Document:
 def parse(text: str) -> Document:
     """Read *text*; what cannot be read as YAML is a finding, never an exception."""
     document = Document()
-    loader = None
     try:
-        loader = _Loader(_VARIABLE.sub(rf"${_OPEN}\1{_CLOSE}", text))
-        node = loader.get_single_node()
+        node = yaml.compose(_VARIABLE.sub(rf"${_OPEN}\1{_CLOSE}", text), _Loader)
         if node is not None:
             document.data = _Reader(document).read(node, ())
     except yaml.YAMLError as error:
         _add_syntax_error(document, error, text)
     except _TooLargeError as error:
-        document.add((), f"too large: {error}", error.line + 1)
-    finally:
-        if loader is not None:
-            loader.dispose()
+        document.add((), f"too large: {error}", error.line)
     return document
 
 
@@ -125,7 +121,6 @@ class _TooLargeError(Exception):
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
         self.line = line
-        """Counted from 0, as PyYAML does."""
 
 
 class _Reader:
@@ -140,10 +135,9 @@ class _Reader:
         self.left -= 1
         self.depth += 1
         if self.left < 0:
-            raise _TooLargeError(_TOO_MANY, node.start_mark.line)
+            raise _TooLargeError(_TOO_MANY, _line(node))
         if self.depth > DEEPEST + 1:
-            message = f"an alias in a loop, or more than {DEEPEST} levels"
-            raise _TooLargeError(message, node.start_mark.line)
+            raise _TooLargeError(_TOO_DEEP, _line(node))
         data = self._value(node, path)
         self.depth -= 1
         return data
@@ -220,4 +214,4 @@ def _shown(text: str, line: int | None) -> str:
     rows = text.splitlines()
     if line is None or line > len(rows) or _LINE_WITH_SECRET.search(rows[line - 1]):
         return ""
-    return f": {shorten(repr(redact(rows[line - 1].strip())), 60)}"
+    return f": {shorten(repr(redact(rows[line - 1].strip()[:120])), 60)}"

@@ -56,6 +56,7 @@ def _no_boolean(value: Any) -> Any:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_no_boolean)]
+Days = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 StructuredMode = Literal["json_schema", "tool", "json_object", "prompt"]
 
@@ -205,9 +206,9 @@ class AliasConfig(_Part):
 class RetentionConfig(_Part):
     """How many whole UTC days things are kept; None keeps them for ever."""
 
-    payloads_days: Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)] | None = None
+    payloads_days: Days | None = None
     """Prompts, answers and error texts."""
-    rows_days: Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)] | None = None
+    rows_days: Days | None = None
     """Requests and attempts, their payloads with them."""
 
 
