@@ -95,6 +95,9 @@ def _check_provider(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
     if row.get("api_key") and isinstance(url, str) and travels_in_clear(url):
         message = f"the key would travel in clear over {url}: use https://"
         yield Finding((*path, "base_url"), message)
+    kind = str(row.get("litellm") or name)
+    if row.get("api_version") is not None and not kind.startswith("azure"):
+        yield Finding((*path, "api_version"), f"only Azure has one, and this row is {kind!r}")
 
 
 def _check_alias(data: Mapping[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[Finding]:

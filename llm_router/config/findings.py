@@ -28,6 +28,7 @@ Path = tuple[str | int, ...]
 """The keys and places that lead to a value: `("aliases", "fast", "fallbacks", 1)`."""
 _LONGEST_MESSAGE = 400
 _LONGEST_QUOTE = 60
+_MOST_READ = 4 * _LONGEST_MESSAGE
 _MOST_BITS = 1000
 _NUMBER = "must be a number"
 _MAPPING = "must be a mapping of keys"
@@ -72,8 +73,10 @@ class Finding:
     ) -> Finding:
         """Return it with file and line, and without *secrets*: as it may be shown."""
         line = _line_of(self.path, lines) if self.line is None else self.line
-        path = tuple(p if isinstance(p, int) else redact(p, secrets) for p in self.path)
-        message = shorten(redact(self.message, secrets), _LONGEST_MESSAGE)
+        path = tuple(
+            p if isinstance(p, int) else redact(p[:_MOST_READ], secrets) for p in self.path
+        )
+        message = shorten(redact(self.message[:_MOST_READ], secrets), _LONGEST_MESSAGE)
         return Finding(path, message, self.severity, line, file)
 
 
@@ -127,7 +130,7 @@ class Report:
 
 def refusal(findings: Iterable[Finding]) -> ConfigurationError:
     """Return the error that says all of *findings*, one a line."""
-    problems = tuple(str(item) for item in findings)
+    problems = tuple(redact(str(item)) for item in findings)
     return ConfigurationError("\n".join(problems), problems=problems)
 
 

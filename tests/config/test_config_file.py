@@ -296,6 +296,11 @@ class TestYaml:
         assert (rows["b"].model, rows["b"].timeout) == ("openrouter/a/a", 9)
         assert (rows["c"].model, rows["c"].store) == ("openrouter/c/c", "full")
 
+    def test_a_version_of_an_api_is_a_text_when_it_looks_like_a_date(self) -> None:
+        row = _read("providers: {azure: {api_version: 2024-10-21, api_key: x}}").providers["azure"]
+
+        assert row.api_version == "2024-10-21"
+
     def test_a_byte_order_mark_is_skipped_when_an_editor_wrote_one(self, tmp_path: Path) -> None:
         path = tmp_path / "bom.yaml"
         path.write_bytes(b"\xef\xbb\xbfaliases: {}\n")

@@ -94,6 +94,7 @@ ALIAS = "aliases: {a: {model: openrouter/a/b, %s}}"
         ("providers: {p: {base_url: 'http://127.0.0.1:99999'}}", "f:1: providers.p.base_url: Port out of range 0-65535: 'http://127.0.0.1:99999'"),
         ("providers: {p: {base_url: 'http://x:0'}}", "f:1: providers.p.base_url: Port out of range 1-65535: 'http://x:0'"),
         ("providers: {p: {api_version: latest}}", "f:1: providers.p.api_version: must be a version such as 2024-10-21 or 2025-04-01-preview: 'latest'"),
+        ("providers: {p: {api_version: 2024-10-21}}", "f:1: providers.p.api_version: only Azure has one, and this row is 'p'"),
         ("providers: {p: {headers: {X-Gate: 12345678}}}", "f:1: providers.p.headers.X-Gate: must be a text (put it in quotes): '[redacted]'"),
         ("aliases: {cache: {modle: x/y}}", "f:1: aliases.cache.modle: unknown key: 'modle'; did you mean 'model'?"),
         ("providers: {p: {prices: {m: {input: x, output: -1}}}}", "f:1: providers.p.prices.m.input: must be a number: 'x'"),
