@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llm_router import events
 from llm_router.answers.answer import Answer
 from llm_router.answers.records import RequestStarted
-from llm_router.config.checks import check
-from llm_router.errors import ConfigurationError
 from llm_router.operations.base import Asking
 from llm_router.operations.structured.modes import Capabilities, ModeMemory
 from llm_router.operations.structured.schema import SchemaCache
@@ -54,7 +52,6 @@ class Engine:
         ledger: Ledger | None,
         observers: Sequence[Observer],
     ) -> None:
-        _refuse_problems(config)
         self.config = config
         self.clock = clock
         self.planner = Planner(config)
@@ -257,13 +254,6 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
     from llm_router.ledger.ledger import Ledger
 
     return Ledger.from_config(config.ledger, secrets=[r.key for r in config.providers.values()])
-
-
-def _refuse_problems(config: RouterConfig) -> None:
-    problems = [p for p in check(config) if p.severity == "error"]
-    if problems:
-        texts = tuple(f"{'.'.join(map(str, p.path))}: {p.message}" for p in problems)
-        raise ConfigurationError("; ".join(texts), problems=texts)
 
 
 def _open_in_thread(provider: Any) -> None:

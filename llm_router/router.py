@@ -51,7 +51,7 @@ class Router(LaterOperations):
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
-        """Raise ConfigurationError when *config* contradicts itself. No I/O happens here.
+        """Take what a call needs out of *config*. No I/O happens here.
 
         *ledger* replaces the one that the configuration describes (to record into the
         application's own engine, say); the Router opens and closes it.
@@ -60,11 +60,11 @@ class Router(LaterOperations):
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str] | None = None, **options: Any) -> Self:
-        """Read a YAML file; without *path* the first that is found of: the one LLM_ROUTER_CONFIG
-        names, ./config/llm_router.yaml, ./llm_router.yaml, the built-in copy.
+        """Read a YAML file; without *path* the first that is there of: the one LLM_ROUTER_CONFIG
+        names, ./config/llm_router.yaml, ./llm_router.yaml (or `.yml`).
 
         *options* are those of `Router`. Raises ConfigurationError with every mistake of the file,
-        each with file:line.
+        each with file:line, or with where a file was looked for.
         """
         return cls(loading.load(path), **options)
 
@@ -76,7 +76,7 @@ class Router(LaterOperations):
     @classmethod
     def from_env(cls, **options: Any) -> Self:
         """Take OPENROUTER_API_KEY and its siblings; models are asked for by name, no aliases."""
-        return cls(loading.from_environment(), **options)
+        return cls(loading.from_dict({}), **options)
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -34,7 +34,10 @@ def blocks(language: str) -> list[Any]:
 @pytest.fixture
 def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A folder of the reader's own, with the configuration that `llm-router init` writes."""
-    text = loading.starter_text() + "\nledger: {url: sqlite:///llm_router.db}\n"
+    text = (
+        loading.builtin_file().read_text(encoding="utf-8")
+        + "\nledger: {url: sqlite:///llm_router.db}\n"
+    )
     (tmp_path / "llm_router.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -72,7 +75,7 @@ def test_python_runs_as_it_stands(
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_is_a_configuration_without_a_mistake(text: str) -> None:
-    report = loading.check_text(text, "README.md", environ={})
+    report = loading.check_text(text, "README.md")
     assert report.problems == () and report.config is not None
     assert report.config.aliases["fast"].concurrency == 50
 

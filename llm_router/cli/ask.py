@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from llm_router.config import loading
 from llm_router.router import Router
 from llm_router.usage import format_usd
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from llm_router.answers.completion import Completion
 
 config_option = click.option(
-    "--config", "-c", type=click.Path(), help="The configuration file (else LLM_ROUTER_CONFIG, …)."
+    "--config",
+    "-c",
+    type=click.Path(),
+    help="The configuration file (else LLM_ROUTER_CONFIG, …); builtin: the sample.",
 )
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -46,10 +50,17 @@ def complete(
     click.echo(summary(reply), err=True)
 
 
+def router_for(model: str, config: str | None) -> Router:
+    """Return a Router that knows *model*: to ask for `provider/model` no file is needed."""
+    if "/" in model and loading.find(config) is None:
+        return Router.from_env()
+    return Router.from_yaml(config)
+
+
 async def _ask(
     model: str, prompt: str, config: str | None, options: dict[str, Any], stream: bool
 ) -> Completion:
-    async with Router.from_yaml(config) as router:
+    async with router_for(model, config) as router:
         if not stream:
             return await router.complete(model, prompt, **options)
         async with router.stream(model, prompt, **options) as answer:
@@ -77,5 +88,5 @@ def _known(count: int | None) -> str:
 @config_option
 def explain(model: str, prompt: str, config: str | None) -> None:
     """Show who would be asked for MODEL, in which order, and with which request. No network."""
-    explanation = Router.from_yaml(config).explain(model, prompt)
+    explanation = router_for(model, config).explain(model, prompt)
     click.echo(json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False))

@@ -78,9 +78,10 @@ def demo(local: bool) -> None:
         server: LocalModel | Sandbox = LocalModel() if local else Sandbox()
         stack.enter_context(server)
         name = "local.yaml" if local else "llm_router.yaml"
-        place = loading.builtin_folder() / name
-        config = loading.load(place, environ={**os.environ, **server.env})
-        config = config.with_ledger(LedgerConfig(url=f"sqlite:///{folder}/demo.db"))
+        os.environ.update(server.env)  # this process is the demo's own
+        config = loading.load(loading.builtin_file(name))
+        ledger = LedgerConfig(url=f"sqlite:///{folder}/demo.db")
+        config = config.model_copy(update={"ledger": ledger})
         click.echo(f"Configuration: {name}. Server: {server.base_url}, on this machine.\n")
         asyncio.run(_run(config, local))
 

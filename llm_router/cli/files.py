@@ -41,5 +41,5 @@ def init(file: str, force: bool) -> None:
     place = Path(file)
     if place.exists() and not force:
         raise click.UsageError(f"{file} is there already; --force replaces it")
-    place.write_text(loading.starter_text(), encoding="utf-8")
+    place.write_text(loading.builtin_file().read_text(encoding="utf-8"), encoding="utf-8")
     click.echo(f"wrote {file}; `llm-router check {file}` reads it")
