@@ -132,6 +132,7 @@ class CompletionStream:
             self._scope.end(interrupted)
             await self._scope.settle()
             raise interrupted from error
+        self._scope.end()
         await self._close()
         raise StopAsyncIteration
 
