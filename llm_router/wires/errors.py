@@ -6,10 +6,11 @@ By status first, then by `error_type` and `availability` where the answer has th
 
 from __future__ import annotations
 
-import time
+import re
 from typing import TYPE_CHECKING, Any
 
 from llm_router.errors import (
+    AuthenticationError,
     ContentFilteredError,
     ContextWindowExceededError,
     InsufficientCreditsError,
@@ -24,7 +25,6 @@ from llm_router.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from llm_router.redaction import redact, redact_data
 from llm_router.wires import error_facts as facts
 from llm_router.wires.answer_parts import cost_of, usage_of
 from llm_router.wires.json_values import (
@@ -36,13 +36,56 @@ from llm_router.wires.json_values import (
     read_json,
     text_or_none,
 )
-from llm_router.wires.statuses import error_class
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from llm_router.options.request import ProviderRequest
-
+_CLASSES: dict[int, type[ProviderError]] = {
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    403: PermissionDeniedError,
+    404: ModelNotFoundError,
+    408: ProviderTimeoutError,
+    413: RequestTooLargeError,
+    425: ProviderUnavailableError,
+    429: RateLimitError,
+    504: ProviderTimeoutError,
+    524: ProviderTimeoutError,
+}
+# Words only choose among the meanings that a status has; they never overrule it.
+_CONTEXT = re.compile(
+    r"context_length_exceeded|token_limit_exceeded|(?:maximum|max) context length"
+    r"|context (?:window|length|size)|(?:prompt|input) is too long|too many (?:input )?tokens"
+    r"|exceeds? the (?:available|maximum) (?:context|number of tokens)"
+    r"|maximum prompt length",
+    re.IGNORECASE,
+)
+_MODERATION = re.compile(
+    r"moderation|content[_ ](?:policy|filter|management)|flagged|safety system"
+    r"|usage (?:policy|policies|guidelines)|prohibited_content",
+    re.IGNORECASE,
+)
+_WORDS: tuple[tuple[frozenset[int], re.Pattern[str], type[ProviderError]], ...] = (
+    (frozenset({400, 413, 422, 500}), _CONTEXT, ContextWindowExceededError),
+    (frozenset({400, 403, 422}), _MODERATION, ContentFilteredError),
+    (
+        frozenset({400, 422}),
+        re.compile(
+            r"not a valid model|model_not_found|unknown model|model .* does not exist", re.I
+        ),
+        ModelNotFoundError,
+    ),
+    (
+        frozenset({403, 429}),
+        re.compile(r"key limit exceeded|insufficient[_ ](?:quota|credits|balance)", re.I),
+        InsufficientCreditsError,
+    ),
+    (
+        frozenset({404}),
+        re.compile(r"no endpoints|no allowed providers|no models match", re.I),
+        NoEndpointError,
+    ),
+)
 # Words that say more than a status: `error_type`, then the codes of `availability`.
 _BY_WORD: dict[str, type[ProviderError]] = {
     "context_length_exceeded": ContextWindowExceededError,
@@ -105,18 +148,32 @@ _HINTS: dict[type[ProviderError], str] = {
 }
 
 
+def error_class(
+    status: int | None, message: str = "", code: str | None = None
+) -> type[ProviderError]:
+    """Return the class for a failed attempt.
+
+    *status* is the one the error speaks of; *message* and *code* are the provider's words, used
+    only where one status means several things (a 400 that is about the context window). Without
+    a status, or with one that is no error, it is ProviderError itself.
+    """
+    for statuses, words, refined in _WORDS:
+        if status in statuses and words.search(f"{code or ''} {message}"):
+            return refined
+    if status is None or status < 400:
+        return ProviderError
+    if status in _CLASSES:
+        return _CLASSES[status]
+    return InvalidRequestError if status < 500 else ProviderUnavailableError
+
+
 def read_error(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    request: ProviderRequest,
-    secrets: Sequence[str] = (),
-    *,
-    now: float | None = None,
+    status: int, headers: Mapping[str, str], body: bytes, *, kind: str, now: float
 ) -> ProviderError:
     """Return the error that an answer with a status other than 200 is; never raises.
 
-    *now* is the time since the epoch, for waiting times given as dates.
+    *kind* is LiteLLM's name of the provider; *now* the time since the epoch, for waiting times
+    given as dates.
     """
     try:
         found = read_json(body)
@@ -124,15 +181,9 @@ def read_error(
     except UnreadableError:
         answer = {}
     if "error" not in answer:
-        return _page_error(status, headers, body, request, secrets, now)
+        return _page_error(status, headers, body, kind, now)
     return error_from_object(
-        answer["error"],
-        status=status,
-        headers=headers,
-        request=request,
-        body=answer,
-        secrets=secrets,
-        now=now,
+        answer["error"], status=status, headers=headers, body=answer, kind=kind, now=now
     )
 
 
@@ -141,10 +192,9 @@ def error_from_object(
     *,
     status: int | None,
     headers: Mapping[str, str],
-    request: ProviderRequest,
-    body: Mapping[str, Any] | None = None,
-    secrets: Sequence[str] = (),
-    now: float | None = None,
+    body: Mapping[str, Any],
+    kind: str,
+    now: float,
 ) -> ProviderError:
     """Return the error that an `error` object means; never raises.
 
@@ -156,34 +206,26 @@ def error_from_object(
     except UnreadableError:
         plain = {"message": "An error nested too deeply to be shown"}
     said = plain if isinstance(plain, dict) else {"message": plain}
-    cause = _Cause(said, status, headers, time.time() if now is None else now)
+    cause = _Cause(said, status, headers, kind, now)
     found = cause.kind()(
-        redact(cause.message, secrets),
-        **context(request, headers, body),
+        cause.message,
+        **context(headers, body),
         status_code=cause.status,
-        code=_redacted(cause.code, secrets),
-        retry_after=facts.retry_after_of(headers, said, cause.now),
-        upstream_message=_redacted(cause.upstream, secrets),
-        raw=redact_data(plain, secrets),
+        code=cause.code,
+        retry_after=facts.retry_after_of(headers, said, now),
+        upstream_message=cause.upstream,
+        raw=plain,
     )
-    found.fill(upstream_provider=_redacted(cause.upstream_provider, secrets))
+    found.fill(upstream_provider=cause.upstream_provider)
     found.add(**cause.details(found))
     found.fill(hint=_HINTS.get(type(found)))
     return found
 
 
-def context(
-    request: ProviderRequest,
-    headers: Mapping[str, str],
-    body: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return what every error says of its call: names, ids, and the bill if *body* has one."""
+def context(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what bytes say of their call whatever else they mean: ids, upstream, and the bill."""
     body = body or {}
     known: dict[str, Any] = {
-        "alias": request.alias,
-        "model": request.deployment.name,
-        "provider": request.deployment.provider,
-        "request_id": request.request_id,
         "response_id": text_or_none(body.get("id")) or facts.header(headers, "X-Generation-Id"),
         "upstream_provider": text_or_none(body.get("provider")),
     }
@@ -194,24 +236,19 @@ def context(
 
 
 def _page_error(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    request: ProviderRequest,
-    secrets: Sequence[str],
-    now: float | None,
+    status: int, headers: Mapping[str, str], body: bytes, kind: str, now: float
 ) -> ProviderError:
     """Return the error of an answer without an `error` object: a gateway's page, or nothing."""
     sentence = facts.page_sentence(body)
-    said = f": {redact(sentence, secrets)}" if sentence else " and no error object"
-    kind = InvalidResponseError if status < 400 else error_class(status, sentence or "")
-    if kind is NoEndpointError:
-        kind = ModelNotFoundError
-    return kind(
-        f"{request.deployment.provider} answered with status {status}{said}",
-        **context(request, headers),
+    said = f": {sentence}" if sentence else " and no error object"
+    found = InvalidResponseError if status < 400 else error_class(status, sentence or "")
+    if found is NoEndpointError:
+        found = ModelNotFoundError
+    return found(
+        f"The provider answered with status {status}{said}",
+        **context(headers),
         status_code=status,
-        retry_after=facts.retry_after_of(headers, {}, time.time() if now is None else now),
+        retry_after=facts.retry_after_of(headers, {}, now),
         hint=_page_hint(status),
     )
 
@@ -222,17 +259,18 @@ def _page_hint(status: int) -> str | None:
     return None
 
 
-def _redacted(text: str | None, secrets: Sequence[str]) -> str | None:
-    return None if text is None else redact(text, secrets)
-
-
 class _Cause:
     """An error object and what it means."""
 
     def __init__(
-        self, error: dict[str, Any], status: int | None, headers: Mapping[str, str], now: float
+        self,
+        error: dict[str, Any],
+        status: int | None,
+        headers: Mapping[str, str],
+        provider: str,
+        now: float,
     ) -> None:
-        self.error, self.headers, self.now = error, headers, now
+        self.error, self.headers, self.provider, self.now = error, headers, provider, now
         self.metadata = object_or_empty(error.get("metadata"))
         self.availability = object_or_empty(error.get("availability"))
         self.status = _status(error, status)
@@ -293,8 +331,8 @@ class _Cause:
         stand_ins = (_AS_STATUS[word] for word in self.types if word in _AS_STATUS)
         status = next(stand_ins, None) if self.status is None else self.status
         kind = error_class(status, self.words, self.code)
-        if status == 404 and kind is ModelNotFoundError:
-            # OpenRouter's 404 is a routing constraint that nobody meets; a wrong name is a 400.
+        if status == 404 and kind is ModelNotFoundError and self.provider == "openrouter":
+            # Its 404 is a routing constraint that nobody meets; a wrong name is a 400.
             return NoEndpointError
         # Nothing told what went wrong, but the answer failed: try again or elsewhere.
         return ProviderUnavailableError if kind is ProviderError else kind

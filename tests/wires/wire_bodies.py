@@ -9,16 +9,10 @@ from typing import Any
 from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import StreamEvent
 from llm_router.errors import ProviderError
-from llm_router.options.request import Deployment, ProviderRequest
-from llm_router.wires.openai import read_answer
-from llm_router.wires.stream_reader import StreamReader
+from llm_router.wires.openai import OpenAIWire
 
-REQUEST = ProviderRequest(
-    request_id="0198-request",
-    alias="fast",
-    deployment=Deployment(provider="openrouter", model="openai/gpt-4o-mini"),
-    messages=[{"role": "user", "content": "Hello"}],
-)
+NOW = 1_759_845_400.0
+WIRE = OpenAIWire(kind="openrouter", clock=lambda: NOW)
 USAGE = {
     "prompt_tokens": 10,
     "completion_tokens": 4,
@@ -53,17 +47,23 @@ def answer(
 
 
 def read(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
+    body: bytes,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    wire: OpenAIWire = WIRE,
 ) -> Completion:
-    return read_answer(body, status, headers or {}, REQUEST, **more)
+    return wire.read_answer(status, headers or {}, body)
 
 
 def failure(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
+    body: bytes,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    wire: OpenAIWire = WIRE,
 ) -> ProviderError:
     """Return the error that a body is; AssertionError when it is an answer."""
     try:
-        found = read(body, status, headers, **more)
+        found = read(body, status, headers, wire)
     except ProviderError as error:
         return error
     raise AssertionError(f"an answer, not an error: {found}")
@@ -105,10 +105,10 @@ def call_delta(index: int | None = 0, **fields: Any) -> dict[str, Any]:
 
 
 def play(
-    *packets: bytes, headers: Mapping[str, str] | None = None
+    *packets: bytes, headers: Mapping[str, str] | None = None, wire: OpenAIWire = WIRE
 ) -> tuple[Completion, list[StreamEvent]]:
     """Read a stream to its end: the whole answer and its events."""
-    reader = StreamReader(REQUEST, headers or {})
+    reader = wire.reader(headers or {})
     events = [found for packet in packets for found in reader.feed(packet)]
     events += reader.close()
     return reader.snapshot(), events
