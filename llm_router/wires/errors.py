@@ -60,8 +60,8 @@ class _Row(NamedTuple):
     """Under which the words choose; None: under any. Empty: only where no status was said."""
     codes: frozenset[str]
     """Words that stand alone, in lower case: `code`, `type`, `error_type`, …"""
-    words: tuple[str, ...]
-    """Words in a code or a sentence, in lower case; `…` is any text between two of them."""
+    words: tuple[tuple[str, ...], ...]
+    """Words in a code or a sentence, in lower case: their pieces, with any text between them."""
     meaning: type[ProviderError] | int
     """The class, or the status that the words stand in for."""
 
@@ -70,8 +70,8 @@ def _row(
     statuses: str, meaning: type[ProviderError] | int, *, codes: str = "", words: str = ""
 ) -> _Row:
     chosen = None if statuses == "any" else frozenset(map(int, statuses.split()))
-    split = tuple(word.strip() for word in words.split("|") if word)
-    return _Row(chosen, frozenset(codes.split()), split, meaning)
+    pieces = tuple(tuple(word.split("…")) for word in words.split("|") if word)
+    return _Row(chosen, frozenset(codes.split()), pieces, meaning)
 
 
 # The first row that fits. Words choose among the meanings that a status has and do not overrule
@@ -211,11 +211,11 @@ def _class(status: int | None, codes: frozenset[str], words: str, kind: str) -> 
     return _of_status(status, kind)
 
 
-def _says(text: str, words: tuple[str, ...]) -> bool:
-    return any(_in_order(text, word.split("…")) for word in words)
+def _says(text: str, words: tuple[tuple[str, ...], ...]) -> bool:
+    return any(pieces[0] in text and _in_order(text, pieces) for pieces in words)
 
 
-def _in_order(text: str, pieces: list[str]) -> bool:
+def _in_order(text: str, pieces: tuple[str, ...]) -> bool:
     at = 0
     for piece in pieces:
         at = text.find(piece, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -61,7 +62,7 @@ HUGE = {
 def test_a_huge_error_is_read_at_once_and_is_small(name: str) -> None:
     body = HUGE[name]
     for status in (400, 502):
-        assert cpu_seconds(lambda status=status: WIRE.read_error(status, {}, body)) < ERROR_SECONDS
+        assert cpu_seconds(functools.partial(WIRE.read_error, status, {}, body)) < ERROR_SECONDS
         found = WIRE.read_error(status, {}, body)
         assert len(str(found)) < 15_000
         assert len(json.dumps(found.raw)) < 400_000

@@ -201,9 +201,11 @@ def test_a_first_chunk_about_the_prompt_names_nothing() -> None:
 
 @pytest.mark.parametrize("place", ["x_groq", "choice"])
 def test_the_bill_of_an_older_stream_is_found(place: str) -> None:
-    late = {"x_groq": {"id": "req_1", "usage": usage()}} if place == "x_groq" else {}
-    choice = {"usage": usage()} if place == "choice" else {}
-    streamed, _ = play(chunk({"content": "Hi"}), chunk(None, "stop", choice=choice, **late), DONE)
+    bills = {
+        "x_groq": chunk(None, "stop", x_groq={"id": "req_1", "usage": usage()}),
+        "choice": chunk(None, "stop", choice={"usage": usage()}),
+    }
+    streamed, _ = play(chunk({"content": "Hi"}), bills[place], DONE)
     assert streamed.usage == Usage(input_tokens=10, output_tokens=4, total_tokens=14)
 
 
