@@ -30,7 +30,7 @@ from llm_router.errors import (
 )
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context, error_from_object, header, read_error, told
+from llm_router.wires.errors import context, error_from_object, header, read_error, reported
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -97,7 +97,7 @@ class OpenAIWire:
 
     def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
         """Return the error inside a 200 body or a stream's event, None when there is none."""
-        error = told(answer)
+        error = reported(answer)
         if error is None:
             choices = map(_choice_error, objects(answer.get("choices")))
             error = next((error for error in choices if error is not None), None)
@@ -110,7 +110,7 @@ class OpenAIWire:
 
 def _choice_error(choice: dict[str, Any]) -> Any:
     """Return a choice's error; one that finished with "error" and no object gets a sentence."""
-    error = told(choice)
+    error = reported(choice)
     if error is not None or choice.get("finish_reason") != "error":
         return error
     native = text_or_none(choice.get("native_finish_reason"))
@@ -444,11 +444,10 @@ class _Reader:
             return ProviderConnectionError(
                 "The stream was cut before its first event", **self._context()
             )
-        body, problem = bytes(self._head), "is not the stream that was asked for"
+        body = bytes(self._head)
         try:
-            answer = mend_all(read_json(body))
-            if isinstance(answer, dict) and (found := self._wire.error_in(answer, self._headers)):
-                return found
-        except UnreadableError as error:
-            problem = str(error)
-        return _unreadable(body, problem, self._headers)
+            answer = object_or_empty(read_json(body))
+        except UnreadableError as problem:
+            return _unreadable(body, str(problem), self._headers)
+        found = self._wire.error_in(answer, self._headers)
+        return found or _unreadable(body, "is not the stream that was asked for", self._headers)

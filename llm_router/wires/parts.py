@@ -321,12 +321,12 @@ class ToolCallParts:
     def add(self, delta: dict[str, Any]) -> ToolCallDelta:
         """Take one entry of `delta.tool_calls`; return the event that it is."""
         function = object_or_empty(delta.get("function"))
-        index, call_id = count(delta.get("index")), text_or_none(delta.get("id")) or None
-        name = text_or_none(function.get("name")) or None
+        index, call_id = count(delta.get("index")), text_or_none(delta.get("id"))
+        name = text_or_none(function.get("name"))
         call = self._known(index, call_id, name) or self._new(index)
-        if call_id and call.id is None:
-            call.id = mend(call_id)
+        if call_id and not call.id:
             self._by_id[index, call_id] = self._by_id[None, call_id] = call
+        call.id = call.id or (call_id and mend(call_id))
         call.name = call.name or (name and mend(name))
         shown = call.arguments.add(raw_arguments_of(function))
         return ToolCallDelta(call.place, shown, call.id, call.name)
