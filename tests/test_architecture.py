@@ -135,7 +135,7 @@ def test_every_exported_name_is_there_and_in_order() -> None:
 def test_rooms_stay_small(name: str) -> None:
     assert not name.endswith("utils")
     lines = MODULES[name].read_text(encoding="utf-8").count("\n")
-    assert lines <= 400, f"{name} has {lines} lines"
+    assert lines <= 600, f"{name} has {lines} lines"
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1

@@ -1,21 +1,36 @@
-"""OpenRouter's answers as Completions. Pure: bytes in, a Completion or a ProviderError out."""
+"""OpenAI's wire and its dialects, OpenRouter's first: bytes in, Completions and events out.
+
+The deltas of a stream are collected into the body that an unstreamed answer would have had, and
+the same functions read that: a stream and a text mean the same by construction.
+"""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.completion import Completion
+from llm_router.answers.stream_events import (
+    AudioDelta,
+    CitationDelta,
+    Finish,
+    ImageDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEvent,
+    TextDelta,
+    UsageReport,
+)
 from llm_router.errors import (
     EmptyResponseError,
     InvalidResponseError,
     ProviderConnectionError,
     ProviderError,
 )
-from llm_router.redaction import redact
 from llm_router.usage import Cost, Usage
-from llm_router.wires import answer_parts as parts
-from llm_router.wires.error_facts import header, page_sentence
-from llm_router.wires.errors import context, error_from_object, read_error
+from llm_router.wires import parts
+from llm_router.wires.errors import context, error_from_object, header, read_error, reported
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -27,94 +42,98 @@ from llm_router.wires.json_values import (
     read_json,
     text_or_none,
 )
+from llm_router.wires.sse import MAX_EVENT_BYTES, EventTooLongError, SSEDecoder
+from llm_router.wires.text import page_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from llm_router.options.request import ProviderRequest
+    from llm_router.wires.base import StreamReader
 
 _NO_USAGE, _NO_COST = Usage(), Cost()
+_HEAD_LIMIT = 1024 * 1024
+_NAMES = ("id", "model", "provider", "created", "service_tier")
 
 
-def read_answer(
-    body: bytes,
-    status: int,
-    headers: Mapping[str, str],
-    request: ProviderRequest,
-    secrets: Sequence[str] = (),
-) -> Completion:
-    """Return the whole answer that *body* is, or raise the ProviderError that it is.
+@dataclass(frozen=True)
+class OpenAIWire:
+    """The wire of chat completions. Implements `base.Wire`.
 
-    A 200 may hold an error, at the top or in a choice; blanks are what a cut connection leaves
-    of a keep-alive padding.
+    *kind* is LiteLLM's name of the provider: dialects are known by their shape, and by this only
+    where a shape means different things. *clock* gives seconds since the epoch.
     """
-    if status != 200:
-        raise read_error(status, headers, body, request, secrets)
-    try:
-        answer = read_json(body)
-        if has_surrogates(body):
-            answer = mend_all(answer)
-        if not isinstance(answer, dict):
-            raise UnreadableError("is not a JSON object")
-        error = error_in(answer, request, headers, secrets)
+
+    kind: str = "openai"
+    clock: Callable[[], float] = time.time
+
+    def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
+        """Return the whole answer that *body* is, or raise the ProviderError that it is.
+
+        A 200 may hold an error, at the top or in a choice; blanks are what a cut connection
+        leaves of a keep-alive padding.
+        """
+        if status != 200:
+            raise self.read_error(status, headers, body)
+        try:
+            answer = read_json(body)
+            if has_surrogates(body):
+                answer = mend_all(answer)
+            if not isinstance(answer, dict):
+                raise UnreadableError("is not a JSON object")
+            error = self.error_in(answer, headers)
+            if error is None:
+                return _whole(answer, headers)
+        except UnreadableError as problem:
+            raise _unreadable(body, str(problem), headers) from problem
+        raise error
+
+    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error that an answer with a status other than 200 is; never raises."""
+        return read_error(status, headers, body, kind=self.kind, now=self.clock())
+
+    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+        """Return the reader of a stream that began with *headers*."""
+        return _Reader(self, headers)
+
+    def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
+        """Return the error inside a 200 body or a stream's event, None when there is none."""
+        error = reported(answer)
         if error is None:
-            return _whole(answer, request, headers)
-    except UnreadableError as problem:
-        raise unreadable(body, str(problem), request, headers, secrets) from problem
-    raise error
-
-
-def error_in(
-    answer: dict[str, Any],
-    request: ProviderRequest,
-    headers: Mapping[str, str],
-    secrets: Sequence[str],
-) -> ProviderError | None:
-    """Return the error inside a 200 body or a stream's event, None when there is none."""
-    error = answer.get("error")
-    if not is_error(error):
-        error = next((e for e in map(_choice_error, objects(answer.get("choices"))) if e), None)
-    if not is_error(error):
-        return None
-    return error_from_object(
-        error, status=None, headers=headers, request=request, body=answer, secrets=secrets
-    )
-
-
-def is_error(value: Any) -> bool:
-    return value is not None and value is not False
+            choices = map(_choice_error, objects(answer.get("choices")))
+            error = next((error for error in choices if error is not None), None)
+        if error is None:
+            return None
+        return error_from_object(
+            error, status=None, headers=headers, body=answer, kind=self.kind, now=self.clock()
+        )
 
 
 def _choice_error(choice: dict[str, Any]) -> Any:
     """Return a choice's error; one that finished with "error" and no object gets a sentence."""
-    error = choice.get("error")
-    if is_error(error):
-        return error or {"message": "The provider reported an error without a message"}
-    if choice.get("finish_reason") != "error":
-        return None
+    error = reported(choice)
+    if error is not None or choice.get("finish_reason") != "error":
+        return error
     native = text_or_none(choice.get("native_finish_reason"))
     return {"message": f"The answer ended in an error{f' ({native})' if native else ''}"}
 
 
-def _whole(
-    answer: dict[str, Any], request: ProviderRequest, headers: Mapping[str, str]
-) -> Completion:
+def _whole(answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
     choices = answer.get("choices")
     if not isinstance(choices, list):
         raise UnreadableError("has no choices")
     if not choices:
-        raise _empty("The answer has no choices", answer, request, headers)
+        raise _empty("The answer has no choices", answer, headers)
     if not isinstance(choices[0], dict) or not isinstance(choices[0].get("message"), dict):
         raise UnreadableError("has a choice without a message")
-    completion = build(answer, choices[0], request, headers)
-    if is_empty(completion, choices[0].get("finish_reason")):
-        raise no_answer(answer, request, headers)
+    completion = _build(answer, choices[0], headers)
+    if _is_empty(completion, choices[0].get("finish_reason")):
+        raise _nothing_said(answer, headers)
     return completion
 
 
-def is_empty(completion: Completion, finish: Any) -> bool:
+def _is_empty(completion: Completion, finish: Any) -> bool:
     """Say whether this is the wire's "no content generated": nothing said, nothing finished."""
-    return finish is None and not (
+    return not finish and not (
         completion.text
         or completion.tool_calls
         or completion.reasoning
@@ -125,30 +144,19 @@ def is_empty(completion: Completion, finish: Any) -> bool:
     )
 
 
-def no_answer(
-    answer: Mapping[str, Any], request: ProviderRequest, headers: Mapping[str, str]
-) -> EmptyResponseError:
-    return _empty("The answer is empty: no content was generated", answer, request, headers)
+def _nothing_said(answer: Mapping[str, Any], headers: Mapping[str, str]) -> EmptyResponseError:
+    return _empty("The answer is empty: no content was generated", answer, headers)
 
 
 def _empty(
-    message: str,
-    answer: Mapping[str, Any],
-    request: ProviderRequest,
-    headers: Mapping[str, str],
+    message: str, answer: Mapping[str, Any], headers: Mapping[str, str]
 ) -> EmptyResponseError:
-    return EmptyResponseError(message, **context(request, headers, answer), status_code=200)
+    return EmptyResponseError(message, **context(headers, answer), status_code=200)
 
 
-def unreadable(
-    body: bytes,
-    problem: str,
-    request: ProviderRequest,
-    headers: Mapping[str, str],
-    secrets: Sequence[str] = (),
-) -> ProviderError:
+def _unreadable(body: bytes, problem: str, headers: Mapping[str, str]) -> ProviderError:
     """Return the error of a 200 body that is no answer: nothing, blanks, a page, broken JSON."""
-    known = context(request, headers) | {"status_code": 200}
+    known = context(headers) | {"status_code": 200}
     text = body.strip()
     if body and not text:
         return ProviderConnectionError("The connection broke before the answer came", **known)
@@ -156,15 +164,14 @@ def unreadable(
         return InvalidResponseError("The answer is empty: not one byte came", **known)
     if text[:1] == b"<":
         title = page_sentence(text)
-        shown = f" ({redact(title, secrets)})" if title else ""
+        shown = f" ({title})" if title else ""
         return InvalidResponseError(f"The answer is a web page{shown}, not JSON", **known)
     return InvalidResponseError(f"The answer {problem}", **known)
 
 
-def build(
+def _build(
     answer: Mapping[str, Any],
     choice: dict[str, Any],
-    request: ProviderRequest,
     headers: Mapping[str, str],
     *,
     whole: bool = True,
@@ -187,23 +194,260 @@ def build(
         ),
         refusal=text_or_none(message.get("refusal")),
         tool_calls=parts.tool_calls_of(message, complete=whole and finish != "length"),
-        citations=parts.citations_of(annotations, answer.get("citations")),
+        citations=parts.citations_of(annotations, answer),
         annotations=tuple(annotations),
         images=parts.images_of(message),
         audio=parts.audio_of(message),
         logprobs=parts.logprobs_of(choice),
         finish_reason=finish,
         native_finish_reason=native,
-        alias=request.alias,
-        requested_model=request.deployment.name,
         model=text_or_none(answer.get("model")),
-        provider=request.deployment.provider,
         upstream_provider=text_or_none(answer.get("provider"))
         or header(headers, "X-Provider-Name"),
-        request_id=request.request_id,
         response_id=text_or_none(answer.get("id")) or header(headers, "X-Generation-Id"),
         service_tier=text_or_none(answer.get("service_tier")),
         created=count(answer.get("created")),
         usage=parts.usage_of(report) if report else _NO_USAGE,
         cost=parts.cost_of(report) if report else _NO_COST,
     )
+
+
+class _Reader:
+    """The StreamReader of this wire."""
+
+    def __init__(self, wire: OpenAIWire, headers: Mapping[str, str]) -> None:
+        self.error: ProviderError | None = None
+        self.ended = False
+        self.data_events = 0
+        self._wire, self._headers = wire, headers
+        self._sse = SSEDecoder()
+        # What came before the first line of SSE: another kind of body, to be named at the end.
+        self._head = bytearray()
+        self._answer: dict[str, Any] = {}
+        self._choice: dict[str, Any] = {}
+        self._choice_index: Any = None
+        self._finished = False
+        self._text, self._reasoning = parts.TextParts(), parts.TextParts()
+        self._refusal, self._audio = parts.TextParts(), parts.AudioParts()
+        self._calls, self._details = parts.ToolCallParts(), parts.ReasoningDetailParts()
+        self._notes, self._sources = parts.AnnotationParts(), parts.SourceParts()
+        self._logprobs = parts.LogprobParts()
+        self._images: list[dict[str, Any]] = []
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Return the events that *data* completes."""
+        events: list[StreamEvent] = []
+        if self.ended:
+            return events
+        if not self._sse.seen and len(self._head) < _HEAD_LIMIT:
+            self._head += data
+        try:
+            payloads = self._sse.feed(data)
+        except EventTooLongError:
+            self._fail(f"holds an event of more than {MAX_EVENT_BYTES} bytes")
+            self.ended = True
+            return events
+        for payload in payloads:
+            self._take(payload, events)
+        return events
+
+    def close(self) -> list[StreamEvent]:
+        """Say that the input ended; return the last events, or raise what that end means."""
+        events: list[StreamEvent] = []
+        if not self.ended:
+            if (payload := self._sse.flush()) is not None:
+                self._take(payload, events, last=True)
+            if not self.ended:
+                self._tell_end(events)
+        if self.error is not None:
+            raise self.error
+        if not self.data_events:
+            raise self._not_a_stream()
+        if not (self._finished or self.ended):
+            raise ProviderConnectionError(
+                "The stream was cut: it ended without a finish reason", **self._context()
+            )
+        if _is_empty(self.snapshot(), self._choice.get("finish_reason")):
+            raise _nothing_said(self._answer, self._headers)
+        return events
+
+    def snapshot(self) -> Completion:
+        """Return what came so far, the whole answer after the end."""
+        message: dict[str, Any] = {
+            "content": self._text.whole(),
+            "reasoning": self._reasoning.whole() or None,
+            "refusal": self._refusal.whole() or None,
+            "reasoning_details": self._details.message(),
+            "tool_calls": self._calls.message(),
+            "annotations": self._notes.notes,
+            "images": self._images,
+            "audio": self._audio.message(),
+        }
+        choice = self._choice | {"message": message, "logprobs": self._logprobs.lists or None}
+        answer = self._answer | {"citations": self._sources.message()}
+        whole = self.error is None and (self._finished or self.ended)
+        return _build(answer, choice, self._headers, whole=whole)
+
+    def _take(self, payload: bytes, events: list[StreamEvent], *, last: bool = False) -> None:
+        """Read one event's data; *last* is the one that the end of input may have cut."""
+        if self.ended or not (payload := payload.strip()):
+            return
+        if payload == b"[DONE]":
+            self.data_events += 1
+            self.ended = True
+            self._tell_end(events)
+            return
+        try:
+            chunk = read_json(payload)
+            if not isinstance(chunk, dict):
+                raise UnreadableError("holds an event that is not a JSON object")
+            self.data_events += 1
+            self._chunk(chunk, events)
+        except UnreadableError as problem:
+            if b"\n" in payload:
+                # A proxy that drops blank lines leaves several events in one.
+                for line in payload.split(b"\n"):
+                    self._take(line, events, last=last)
+            elif not last:
+                self.data_events += 1
+                self._fail(str(problem))
+
+    def _chunk(self, chunk: dict[str, Any], events: list[StreamEvent]) -> None:
+        if "model" not in self._answer or "service_tier" in chunk:
+            self._take_names(chunk)
+        if self.error is None:
+            failed = "error" in chunk or "base_resp" in chunk or chunk.get("object") == "error"
+            for choice in objects(chunk.get("choices")):
+                self._take_choice(choice, events)
+                failed = failed or "error" in choice or choice.get("finish_reason") == "error"
+            if "citations" in chunk or "search_results" in chunk:
+                new = self._sources.add(chunk, known=self._notes.urls)
+                events.extend(map(CitationDelta, new))
+            if failed:
+                self._look_for_error(chunk)
+        if "usage" in chunk:
+            self._take_usage(chunk["usage"])
+        elif "x_groq" in chunk:
+            self._take_usage(object_or_empty(chunk["x_groq"]).get("usage"))
+
+    def _take_names(self, chunk: dict[str, Any]) -> None:
+        if chunk.get("id") == "" == chunk.get("model"):
+            return  # Azure's first chunk, about the prompt, names nothing yet.
+        for name in _NAMES:
+            value = chunk.get(name)
+            if value is not None and name not in self._answer:
+                self._answer[name] = mend_all(value)
+
+    def _take_choice(self, choice: dict[str, Any], events: list[StreamEvent]) -> None:
+        index = choice.get("index", 0)
+        if self._choice_index is None:
+            self._choice_index = index
+        elif index != self._choice_index:
+            return
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._take_delta(delta, events)
+        elif delta is not None:
+            raise UnreadableError("holds a delta that is not an object")
+        logprobs = choice.get("logprobs")
+        if isinstance(logprobs, dict):
+            self._logprobs.add(logprobs)
+        finish, native = choice.get("finish_reason"), choice.get("native_finish_reason")
+        if finish or native:
+            self._take_finish(finish, native, object_or_empty(delta))
+            self._take_usage(choice.get("usage"))  # Moonshot's place for it.
+
+    def _take_delta(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
+        content = delta.get("content")
+        # role and content are all that a plain text delta has.
+        plain = len(delta) == 2 and "role" in delta and type(content) is str
+        if not plain:
+            self._take_reasoning(delta, events)
+        if content and (shown := self._text.add(parts.text_of(content))):
+            events.append(TextDelta(shown))
+        if not plain:
+            self._take_rest(delta, events)
+
+    def _take_reasoning(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
+        details = [plain_json(detail) for detail in objects(delta.get("reasoning_details"))]
+        reasoning = parts.reasoning_of(delta)
+        if reasoning or details:
+            for detail in details:
+                self._details.add(detail)
+            shown = self._reasoning.add(reasoning) if reasoning else ""
+            events.append(ReasoningDelta(shown, tuple(map(mend_all, details))))
+
+    def _take_rest(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
+        refusal = text_or_none(delta.get("refusal"))
+        if refusal and (shown := self._refusal.add(refusal)):
+            events.append(RefusalDelta(shown))
+        events.extend(map(self._calls.add, parts.calls_in(delta)))
+        if annotations := delta.get("annotations"):
+            events.extend(map(CitationDelta, self._notes.add(annotations)))
+        for place in ("content", "images"):
+            if type(found := delta.get(place)) is list:
+                self._take_images(found, events)
+        if isinstance(audio := delta.get("audio"), dict):
+            data, said = self._audio.add(audio)
+            if data or said:
+                events.append(AudioDelta(data, said))
+
+    def _take_images(self, found: list[Any], events: list[StreamEvent]) -> None:
+        for part in mend_all(objects(found)):
+            if images := parts.images_of({"images": [part]}):
+                self._images.append(part)
+                events.append(ImageDelta(images[0]))
+
+    def _take_finish(self, finish: Any, native: Any, delta: dict[str, Any]) -> None:
+        if finish and finish != "error":
+            self._choice["finish_reason"] = finish
+            # Gemini says "tool_calls" beside each call of several, with no native reason yet:
+            # such a stream may still be cut before its end.
+            self._finished = bool(native or not delta.get("tool_calls"))
+        if native:
+            self._choice["native_finish_reason"] = mend_all(native)
+
+    def _take_usage(self, report: Any) -> None:
+        if not isinstance(report, dict):
+            return
+        self._answer["usage"] = report
+        self._finished = self._finished or "finish_reason" in self._choice
+        if self.error is not None:
+            self.error.add(usage=parts.usage_of(report), cost=parts.cost_of(report))
+
+    def _tell_end(self, events: list[StreamEvent]) -> None:
+        """Tell the finish and the bill, once each: they may come with every chunk."""
+        if self.error is not None:
+            return
+        finish, native = self._choice.get("finish_reason"), self._choice.get("native_finish_reason")
+        if finish is not None:
+            events.append(Finish(parts.finish_reason(finish, native), text_or_none(native)))
+        if (report := self._answer.get("usage")) is not None:
+            events.append(UsageReport(parts.usage_of(report), parts.cost_of(report)))
+
+    def _look_for_error(self, chunk: dict[str, Any]) -> None:
+        self.error = self._wire.error_in(chunk, self._headers)
+        if self.error is not None:
+            self.error.fill(**self._context())
+
+    def _fail(self, problem: str) -> None:
+        if self.error is None:
+            known = self._context() | {"status_code": 200}
+            self.error = InvalidResponseError(f"The stream {problem}", **known)
+
+    def _context(self) -> dict[str, Any]:
+        return context(self._headers, self._answer)
+
+    def _not_a_stream(self) -> ProviderError:
+        """Return the error of a body without one data event."""
+        if self._sse.seen:
+            return ProviderConnectionError(
+                "The stream was cut before its first event", **self._context()
+            )
+        body = bytes(self._head)
+        try:
+            answer = object_or_empty(read_json(body))
+        except UnreadableError as problem:
+            return _unreadable(body, str(problem), self._headers)
+        found = self._wire.error_in(answer, self._headers)
+        return found or _unreadable(body, "is not the stream that was asked for", self._headers)

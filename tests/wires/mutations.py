@@ -12,9 +12,7 @@ from typing import Any
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
-from llm_router.wires.openai import read_answer
-from llm_router.wires.stream_reader import StreamReader
-from tests.wires.wire_bodies import DONE, REQUEST, USAGE, answer, chunk, error_body
+from tests.wires.wire_bodies import DONE, USAGE, WIRE, answer, chunk, error_body
 
 _CALL = {"id": "c", "index": 0, "function": {"name": "f", "arguments": '{"a": [1, {"b": "c"}]}'}}
 _DETAIL = {"type": "reasoning.text", "text": "hm", "index": 0, "signature": None, "format": "f"}
@@ -140,12 +138,12 @@ def verdict(body: bytes, dice: Random) -> str:
     status = dice.choice([200, 200, 200, 400, 403, 404, 429, 502, 302])
     headers = dice.choice([{}, {"Retry-After": "3"}, {"x-generation-id": "gen-1"}])
     if dice.random() < 0.5:
-        return _judged(lambda: read_answer(body, status, headers, REQUEST, ("secret",)))
+        return _judged(lambda: WIRE.read_answer(status, headers, body))
     return _judged(lambda: _streamed(body, headers, dice))
 
 
 def _streamed(body: bytes, headers: dict[str, str], dice: Random) -> Completion:
-    reader = StreamReader(REQUEST, headers, ("secret",))
+    reader = WIRE.reader(headers)
     while body:
         size = dice.choice([1, 7, 100, 5000])
         for event in reader.feed(body[:size]):

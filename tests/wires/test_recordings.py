@@ -29,10 +29,8 @@ from llm_router.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
-from llm_router.wires.openai import read_answer
-from llm_router.wires.stream_reader import StreamReader
 from tests import recordings
-from tests.wires.wire_bodies import REQUEST
+from tests.wires.wire_bodies import WIRE
 
 FOLDER = recordings.FOLDER
 pytestmark = recordings.needed
@@ -56,8 +54,8 @@ def outcome(name: str, body: bytes, sizes: list[int] | None = None) -> Completio
     meta = RECORDINGS[name]
     try:
         if name.endswith(".json"):
-            return read_answer(body, meta["status"], meta["headers"], REQUEST)
-        reader = StreamReader(REQUEST, meta["headers"])
+            return WIRE.read_answer(meta["status"], meta["headers"], body)
+        reader = WIRE.reader(meta["headers"])
         at = 0
         for size in sizes or [len(body)]:
             reader.feed(body[at : at + size])
@@ -328,7 +326,7 @@ def test_every_observed_error_is_understood(path: Path) -> None:
     seen = json.loads(path.read_text())
     body, status = seen["body"], seen["http_status"]
     with pytest.raises(ProviderError) as raised:
-        read_answer(json.dumps(body).encode(), status, {}, REQUEST)
+        WIRE.read_answer(status, {}, json.dumps(body).encode())
     check_error(raised.value, body)
     assert "user_" not in str(vars(raised.value))
 

@@ -22,14 +22,13 @@ from llm_router.answers.stream_events import (
     ToolCallDelta,
     UsageReport,
 )
-from llm_router.wires.stream_reader import StreamReader
 from tests.wires.wire_bodies import (
     BILL,
     DONE,
     HEAD,
-    REQUEST,
     USAGE,
     WAITING,
+    WIRE,
     answer,
     call_delta,
     chunk,
@@ -108,7 +107,7 @@ def test_events_that_a_proxy_ran_together_are_read() -> None:
 
 
 def test_data_events_are_counted_and_comments_are_not() -> None:
-    reader = StreamReader(REQUEST, {})
+    reader = WIRE.reader({})
     reader.feed(WAITING * 5)
     assert reader.data_events == 0
     reader.feed(chunk() + chunk({"content": "x"}) + DONE)
@@ -281,7 +280,7 @@ def test_a_call_cut_by_length_is_not_complete() -> None:
 
 
 def test_calls_of_an_unfinished_stream_are_not_complete() -> None:
-    reader = StreamReader(REQUEST, {})
+    reader = WIRE.reader({})
     reader.feed(chunk(call_delta(0, id="c1", name="f", arguments="{}")))
     assert not reader.snapshot().tool_calls[0].complete
 

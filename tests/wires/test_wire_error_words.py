@@ -18,15 +18,14 @@ from llm_router.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
-from llm_router.wires.errors import read_error
-from tests.wires.wire_bodies import REQUEST, error_body, failure
+from tests.wires.wire_bodies import WIRE, error_body, failure
 
 
 def told(
     status: int, message: str, headers: dict[str, str] | None = None, **more: Any
 ) -> ProviderError:
     """Return the error of an answer with *status* whose code is the same."""
-    return read_error(status, headers or {}, error_body(status, message, **more), REQUEST)
+    return WIRE.read_error(status, headers or {}, error_body(status, message, **more))
 
 
 # --- the words of an error ------------------------------------------------------------------
@@ -88,21 +87,21 @@ def test_account_ids_and_secrets_never_show() -> None:
     raw = json.dumps(
         {
             "error": "Content violates. Team: bb642ce4-5161-45c9-8f34-408850883602, API key ID: "
-            "5bfd0532-8fa8-4e41-8eda-16a9a73a8d6d, key hush-hush, org-abcdef123456"
+            "5bfd0532-8fa8-4e41-8eda-16a9a73a8d6d, key sk-hush-hush, org-abcdef123456"
         }
     )
     error = json.dumps(
         {
             "error": {
                 "code": 403,
-                "message": "bad key hush-hush",
+                "message": "bad key sk-hush-hush",
                 "user_id": "user_2abcdefghij",
                 "metadata": {"raw": raw, "user_id": "user_2abcdefghij"},
             },
             "user_id": "user_2abcdefghij",
         }
     ).encode()
-    found = read_error(403, {}, error, REQUEST, ("hush-hush",))
+    found = WIRE.read_error(403, {}, error)
     for shown in (str(found), repr(found.raw), repr(found.upstream_message), repr(vars(found))):
         for secret in (
             "bb642ce4",
@@ -146,7 +145,7 @@ def test_an_error_pickles_whole() -> None:
 def test_a_page_or_nothing_is_a_readable_error_by_its_status(
     status: int, body: bytes, kind: type[ProviderError], words: str
 ) -> None:
-    error = read_error(status, {"X-Generation-Id": "gen-9"}, body, REQUEST)
+    error = WIRE.read_error(status, {"X-Generation-Id": "gen-9"}, body)
     assert type(error) is kind
     assert words in str(error)
     assert (error.status_code, error.response_id) == (status, "gen-9")
@@ -155,7 +154,7 @@ def test_a_page_or_nothing_is_a_readable_error_by_its_status(
 
 @pytest.mark.parametrize("told_so", ["a sentence", 7, None, [], {}, ["x"]])
 def test_an_error_object_of_any_kind_is_an_error(told_so: Any) -> None:
-    error = read_error(502, {}, json.dumps({"error": told_so}).encode(), REQUEST)
+    error = WIRE.read_error(502, {}, json.dumps({"error": told_so}).encode())
     assert type(error) is ProviderUnavailableError
     assert error.raw == told_so
     assert str(error).startswith("a sentence" if told_so == "a sentence" else "The provider")

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import StreamEvent
 from llm_router.errors import ProviderError
-from llm_router.options.request import Deployment, ProviderRequest
-from llm_router.wires.openai import read_answer
-from llm_router.wires.stream_reader import StreamReader
+from llm_router.wires.openai import OpenAIWire
 
-REQUEST = ProviderRequest(
-    request_id="0198-request",
-    alias="fast",
-    deployment=Deployment(provider="openrouter", model="openai/gpt-4o-mini"),
-    messages=[{"role": "user", "content": "Hello"}],
-)
+NOW = 1_759_845_400.0
+WIRE = OpenAIWire(kind="openrouter", clock=lambda: NOW)
 USAGE = {
     "prompt_tokens": 10,
     "completion_tokens": 4,
@@ -53,17 +50,23 @@ def answer(
 
 
 def read(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
+    body: bytes,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    wire: OpenAIWire = WIRE,
 ) -> Completion:
-    return read_answer(body, status, headers or {}, REQUEST, **more)
+    return wire.read_answer(status, headers or {}, body)
 
 
 def failure(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
+    body: bytes,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    wire: OpenAIWire = WIRE,
 ) -> ProviderError:
     """Return the error that a body is; AssertionError when it is an answer."""
     try:
-        found = read(body, status, headers, **more)
+        found = read(body, status, headers, wire)
     except ProviderError as error:
         return error
     raise AssertionError(f"an answer, not an error: {found}")
@@ -105,19 +108,35 @@ def call_delta(index: int | None = 0, **fields: Any) -> dict[str, Any]:
 
 
 def play(
-    *packets: bytes, headers: Mapping[str, str] | None = None
+    *packets: bytes, headers: Mapping[str, str] | None = None, wire: OpenAIWire = WIRE
 ) -> tuple[Completion, list[StreamEvent]]:
     """Read a stream to its end: the whole answer and its events."""
-    reader = StreamReader(REQUEST, headers or {})
+    reader = wire.reader(headers or {})
     events = [found for packet in packets for found in reader.feed(packet)]
     events += reader.close()
     return reader.snapshot(), events
 
 
-def broken(*packets: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
+def broken(
+    *packets: bytes, headers: Mapping[str, str] | None = None, wire: OpenAIWire = WIRE
+) -> ProviderError:
     """Return the error that a stream ends in."""
     try:
-        found = play(*packets, headers=headers)
+        found = play(*packets, headers=headers, wire=wire)
     except ProviderError as error:
         return error
     raise AssertionError(f"a whole stream, not an error: {found}")
+
+
+def pieces(body: bytes, dice: Random, longest: int) -> list[bytes]:
+    """Return *body* in packets of random sizes."""
+    ends = [0]
+    while ends[-1] < len(body):
+        ends.append(ends[-1] + dice.randint(1, longest))
+    return [body[start:end] for start, end in pairwise(ends)]
+
+
+def cut_points(body: bytes, dice: Random) -> list[int]:
+    """Return where to cut a stream: after each event, and at 300 random bytes."""
+    after_events = [found.end() for found in re.finditer(rb"\n\n", body)]
+    return [*after_events[:-1], *(dice.randrange(len(body)) for _ in range(300))]
