@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llm_router.ledger.ledger import Ledger
     from llm_router.operations.chat import Question
     from llm_router.options.request import CallOptions, Message, ProviderRequest
-    from llm_router.providers.base import Provider
+    from llm_router.providers.base import Chat
     from llm_router.routing.call import RunningAttempt
     from llm_router.routing.clock import Clock
     from llm_router.routing.plan import Plan
@@ -58,7 +58,7 @@ class Engine:
         self.modes = ModeMemory()
         self.schemas = SchemaCache()
         self.ledger = _build_ledger(config) if ledger is None else ledger
-        self.providers: dict[str, Provider] = {}
+        self.providers: dict[str, Chat] = {}
         self._limits = Limits()
         self._fingerprint = config.fingerprint
         self._opened: set[str] = set()
@@ -148,14 +148,12 @@ class Engine:
         return question.to(
             attempt.deployment,
             call.plan.row,
-            request_id=call.started.request_id,
-            alias=call.plan.alias,
             stream=stream,
             messages=messages,
             answering=attempt.answering,
         )
 
-    def provider(self, asked: RunningAttempt | Deployment) -> Provider:
+    def provider(self, asked: RunningAttempt | Deployment) -> Chat:
         """Return the provider object of a row, built once."""
         name = asked.provider if isinstance(asked, Deployment) else asked.deployment.provider
         provider = self.providers.get(name)
@@ -191,7 +189,7 @@ class Engine:
         provider = self.provider(deployment)
         if deployment.provider not in self._opened:
             _open_in_thread(provider)
-        request = question.to(deployment, plan.row, request_id="", alias=plan.alias)
+        request = question.to(deployment, plan.row)
         return Candidate(
             deployment=deployment.name,
             skip=None if asked else self.unsuitable(plan, question, deployment),
@@ -205,7 +203,7 @@ class Engine:
         info = self.provider(deployment).known(deployment.model)
         return Capabilities.of(row, deployment.provider, info)
 
-    def all_providers(self) -> dict[str, Provider]:
+    def all_providers(self) -> dict[str, Chat]:
         """Return the provider objects of all configured deployments, and OpenRouter's."""
         names = {d.provider for d in self.all_deployments()} | {"openrouter"}
         return {name: self.provider(Deployment(provider=name, model="")) for name in sorted(names)}
@@ -243,7 +241,7 @@ def _refuse_problems(config: RouterConfig) -> None:
         raise ConfigurationError("; ".join(texts), problems=texts)
 
 
-def _open_in_thread(provider: Provider) -> None:
+def _open_in_thread(provider: Chat) -> None:
     """Do the imports of a provider that was never opened, off the event loop if there is one."""
     thread = threading.Thread(target=asyncio.run, args=(provider.open(),))
     thread.start()

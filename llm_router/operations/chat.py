@@ -70,8 +70,6 @@ class Question:
         deployment: Deployment,
         row: AliasConfig,
         *,
-        request_id: str,
-        alias: str | None,
         stream: bool = False,
         messages: Sequence[Message] | None = None,
         answering: Callable[[str], None] | None = None,
@@ -83,8 +81,6 @@ class Question:
             limit = params.get("max_tokens") or params.get("max_completion_tokens")
             params["reasoning"] = normalise_reasoning(params["reasoning"], limit, self.extra_body)
         return ProviderRequest(
-            request_id=request_id,
-            alias=alias,
             deployment=deployment,
             messages=self.messages if messages is None else messages,
             params=params,

@@ -123,8 +123,6 @@ class Deployment:
 class ProviderRequest:
     """One attempt as an adapter gets it: everything decided, nothing left to look up."""
 
-    request_id: str
-    alias: str | None
     deployment: Deployment
     messages: Sequence[Message]
     params: Mapping[str, Any] = field(default_factory=dict)

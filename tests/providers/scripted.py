@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from llm_router.config.model import ProviderConfig
 from llm_router.options.request import Deployment, ProviderRequest
-from llm_router.providers.litellm.provider import LiteLLMProvider
+from llm_router.providers.base import Chat
+from llm_router.providers.registry import build_provider
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -108,11 +109,11 @@ async def wire() -> AsyncIterator[Wire]:
 @asynccontextmanager
 async def provider(
     url: str | None, litellm: str = "openai", name: str = "local", **row: Any
-) -> AsyncIterator[LiteLLMProvider]:
+) -> AsyncIterator[Chat]:
     """A provider for *url*, closed at the end."""
     if "api_key" in row:
         row["api_key"] = SecretStr(row["api_key"])
-    made = LiteLLMProvider(name, ProviderConfig(litellm=litellm, base_url=url, **row))
+    made = build_provider(name, ProviderConfig(litellm=litellm, base_url=url, **row))
     try:
         yield made
     finally:
@@ -122,8 +123,6 @@ async def provider(
 def ask(model: str = "some/model", provider: str = "local", **options: Any) -> ProviderRequest:
     """A request as the attempt loop makes it."""
     return ProviderRequest(
-        request_id="0190-request",
-        alias="fast",
         deployment=Deployment(provider=provider, model=model),
         messages=options.pop("messages", [{"role": "user", "content": "Hello"}]),
         **options,
