@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from llm_router.answers.completion import Completion
-    from llm_router.config.model import PriceConfig, ProviderConfig
+    from llm_router.config.model import ProviderConfig
     from llm_router.options.request import ProviderRequest
     from llm_router.providers.requests import Builder
     from llm_router.wires.base import Wire
@@ -98,12 +98,11 @@ class NativeProvider:
         return response, http
 
     def _priced(self, answer: Completion, request: ProviderRequest) -> Completion:
-        return priced(answer, self._row.prices.get(request.model))
+        return priced(answer, stated(self._row, request.model))
 
     def known(self, model: str) -> ModelInfo | None:
         """Return the prices that the row states for *model*. No I/O."""
-        prices = self._row.prices.get(model)
-        return None if prices is None else ModelInfo(id=model, prices=token_prices(prices))
+        return stated(self._row, model)
 
     def preview(self, request: ProviderRequest) -> RequestPreview:
         """Return the exact request, secrets masked. Needs `open()`; no I/O."""
@@ -125,26 +124,26 @@ def secrets_of(row: ProviderConfig) -> tuple[Secret, ...]:
     return tuple(Secret(value) for value in values if len(value) >= _SHORTEST_SECRET)
 
 
-def priced(answer: Completion, prices: PriceConfig | None) -> Completion:
+def stated(row: ProviderConfig, model: str) -> ModelInfo | None:
+    """Return the prices that *row* states for *model*: USD per million there, per token here."""
+    prices = row.prices.get(model)
+    if prices is None:
+        return None
+    names = ("input", "output", "cache_read", "cache_write")
+    given = {name: getattr(prices, name) for name in names}
+    per_token = {n: None if price is None else price / _MILLION for n, price in given.items()}
+    return ModelInfo(id=model, prices=Prices(**per_token))
+
+
+def priced(answer: Completion, info: ModelInfo | None) -> Completion:
     """Return *answer* with what the row's prices make of its tokens.
 
     They become the total only where the provider reported no cost.
     """
-    computed = None if prices is None else token_prices(prices).cost_of(answer.usage)
+    computed = None if info is None else info.prices.cost_of(answer.usage)
     if computed is None:
         return answer
     cost = replace(answer.cost, computed=computed)
     if cost.reported is None and cost.total is None:
         cost = replace(cost, total=computed, source="local")
     return replace(answer, cost=cost)
-
-
-def token_prices(row: PriceConfig) -> Prices:
-    """Return a row's prices, which are USD per million tokens, as USD per token."""
-    read, write = row.cache_read, row.cache_write
-    return Prices(
-        input=row.input / _MILLION,
-        output=row.output / _MILLION,
-        cache_read=None if read is None else read / _MILLION,
-        cache_write=None if write is None else write / _MILLION,
-    )

@@ -41,7 +41,7 @@ def build_provider(name: str, row: ProviderConfig) -> Chat:
     if wire is None or row.path == "acompletion":
         from llm_router.providers.acompletion.provider import AcompletionProvider
 
-        return AcompletionProvider(name, row)
+        return AcompletionProvider(name, row, any_field=wire is not None)
     if kind == "openrouter":
         from llm_router.providers.openrouter.provider import OpenRouterProvider
 

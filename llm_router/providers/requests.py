@@ -104,7 +104,7 @@ class RequestBuilder:
         return Prepared(target.url, target.headers, body)
 
     def _body(self, target: _Target, request: ProviderRequest) -> dict[str, Any]:
-        asked = _asked_options(request, self._kind, target.supported)
+        asked = given_options(request, self._kind, target.supported)
         mapped, verbatim = self._mapped(target, request.model, asked)
         messages = messages_for(request.messages)
         transform = target.config.transform_request
@@ -283,9 +283,7 @@ def sentence_of(error: BaseException) -> str:
     return text.removeprefix(f"litellm.{type(error).__name__}: ") or type(error).__name__
 
 
-def _asked_options(
-    request: ProviderRequest, kind: str, supported: frozenset[str]
-) -> dict[str, Any]:
+def given_options(request: ProviderRequest, kind: str, supported: frozenset[str]) -> dict[str, Any]:
     refuse_ours(request.extra_body)
     asked = dict(request.params)
     reasoning = normalise_reasoning(asked.pop("reasoning", None))

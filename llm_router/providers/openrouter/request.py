@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.options.reasoning import normalise_reasoning
-from llm_router.providers.openrouter.caching import place_breakpoints
+from llm_router.providers.openrouter.caching import marked_messages
 from llm_router.providers.requests import STAND_IN, Prepared, dressed, refuse_ours
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class OpenRouterBuilder:
         base = row.base_url or OPENROUTER_BASE_URL
         self.address: str = config.get_complete_url(base, STAND_IN, "", {}, {})
         found = config.validate_environment({}, "", [], {}, {}, api_key=STAND_IN)
-        self.headers = dressed(found | _attribution(row.app), row.key, row.headers)
+        self.headers = dressed(found | attribution(row.app), row.key, row.headers)
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request with every key that was asked for, and no other."""
@@ -41,11 +41,8 @@ class OpenRouterBuilder:
     def body(self, request: ProviderRequest) -> dict[str, Any]:
         """Return the body: model, messages, `stream` for a stream, and the options asked for."""
         model = wire_model(request.model)
-        messages, asked = request.messages, asked_options(request)
-        if request.cache != "off":
-            tools = asked.get("tools", ())
-            messages, marked = place_breakpoints(messages, tools, model, request.cache)
-            asked |= {"tools": marked} if tools else {}
+        asked = asked_options(request)
+        messages = marked_messages(request, model, asked)
         mapped = self._config.map_openai_params(
             {name: value for name, value in asked.items() if name not in _EDITED}, {}, model, False
         )
@@ -89,7 +86,7 @@ def wire_model(model: str) -> str:
     return model
 
 
-def _attribution(app: AppConfig) -> dict[str, str]:
+def attribution(app: AppConfig) -> dict[str, str]:
     """Return the headers that name the application in OpenRouter's rankings."""
     named = {
         "HTTP-Referer": app.url,
