@@ -1,13 +1,17 @@
-"""OpenRouter's errors, wherever they come: a status, a 200 body, a choice, an event of a stream.
+"""Errors of every wire, wherever they come: a status, a 200 body, a choice, an event of a stream.
 
-By status first, then by `error_type` and `availability` where the answer has them (since August
-2026), then by the sentences that were recorded. Account ids go, the provider's words stay.
+One table says what a provider's words mean (`_WORDS`), one what a status means where no word says
+more (`_STATUSES`): a new error of a provider is one row. The provider's sentences stay as they
+are; keys and account ids in them are masked by the errors themselves.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_router.errors import (
     AuthenticationError,
@@ -25,22 +29,14 @@ from llm_router.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from llm_router.wires import error_facts as facts
-from llm_router.wires.answer_parts import cost_of, usage_of
-from llm_router.wires.json_values import (
-    UnreadableError,
-    has_surrogates,
-    mend_all,
-    object_or_empty,
-    plain_json,
-    read_json,
-    text_or_none,
-)
+from llm_router.wires.json_values import UnreadableError, object_or_empty, read_json, text_or_none
+from llm_router.wires.parts import cost_of, usage_of
+from llm_router.wires.text import LONGEST_MESSAGE, bounded, cut, label, page_sentence, sentence_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-_CLASSES: dict[int, type[ProviderError]] = {
+_STATUSES: dict[int, type[ProviderError]] = {
     401: AuthenticationError,
     402: InsufficientCreditsError,
     403: PermissionDeniedError,
@@ -49,94 +45,127 @@ _CLASSES: dict[int, type[ProviderError]] = {
     413: RequestTooLargeError,
     425: ProviderUnavailableError,
     429: RateLimitError,
+    498: RateLimitError,  # Groq: the capacity of the flex tier is used up.
     504: ProviderTimeoutError,
     524: ProviderTimeoutError,
 }
-# Words only choose among the meanings that a status has; they never overrule it.
-_CONTEXT = re.compile(
-    r"context_length_exceeded|token_limit_exceeded|(?:maximum|max) context length"
-    r"|context (?:window|length|size)|(?:prompt|input) is too long|too many (?:input )?tokens"
-    r"|exceeds? the (?:available|maximum) (?:context|number of tokens)"
-    r"|maximum prompt length",
-    re.IGNORECASE,
-)
-_MODERATION = re.compile(
-    r"moderation|content[_ ](?:policy|filter|management)|flagged|safety system"
-    r"|usage (?:policy|policies|guidelines)|prohibited_content",
-    re.IGNORECASE,
-)
-_WORDS: tuple[tuple[frozenset[int], re.Pattern[str], type[ProviderError]], ...] = (
-    (frozenset({400, 413, 422, 500}), _CONTEXT, ContextWindowExceededError),
-    (frozenset({400, 403, 422}), _MODERATION, ContentFilteredError),
-    (
-        frozenset({400, 422}),
-        re.compile(
-            r"not a valid model|model_not_found|unknown model|model .* does not exist", re.I
-        ),
-        ModelNotFoundError,
-    ),
-    (
-        frozenset({403, 429}),
-        re.compile(r"key limit exceeded|insufficient[_ ](?:quota|credits|balance)", re.I),
-        InsufficientCreditsError,
-    ),
-    (
-        frozenset({404}),
-        re.compile(r"no endpoints|no allowed providers|no models match", re.I),
+# OpenRouter's 404 is a routing constraint that nobody meets; a wrong name is a 400.
+_DIALECTS = {"openrouter": _STATUSES | {404: NoEndpointError}}
+
+
+class _Row(NamedTuple):
+    """What words mean, under some statuses; an error inside a 200 may have no status at all."""
+
+    statuses: frozenset[int] | None
+    """Under which the words choose; None: under any. Empty: only where no status was said."""
+    codes: frozenset[str]
+    """Words that stand alone, in lower case: `code`, `type`, `error_type`, …"""
+    words: tuple[str, ...]
+    """Words in a code or a sentence, in lower case; `…` is any text between two of them."""
+    meaning: type[ProviderError] | int
+    """The class, or the status that the words stand in for."""
+
+
+def _row(
+    statuses: str, meaning: type[ProviderError] | int, *, codes: str = "", words: str = ""
+) -> _Row:
+    chosen = None if statuses == "any" else frozenset(map(int, statuses.split()))
+    split = tuple(word.strip() for word in words.split("|") if word)
+    return _Row(chosen, frozenset(codes.split()), split, meaning)
+
+
+# The first row that fits. Words choose among the meanings that a status has and do not overrule
+# it; under "any" stand those that can mean one thing only.
+_WORDS = (
+    _row("any", InsufficientCreditsError, codes="payment_required", words="key limit exceeded"),
+    _row(
+        "any",
         NoEndpointError,
+        codes="no_endpoints model_deprecated model_unavailable_upstream privacy_restricted "
+        "constraint_filtered free_variant_ended",
+        words="no endpoints found|no allowed providers|no models match",
     ),
-)
-# Words that say more than a status: `error_type`, then the codes of `availability`.
-_BY_WORD: dict[str, type[ProviderError]] = {
-    "context_length_exceeded": ContextWindowExceededError,
-    "token_limit_exceeded": ContextWindowExceededError,
-    "string_too_long": RequestTooLargeError,
-    "payload_too_large": RequestTooLargeError,
-    "content_policy_violation": ContentFilteredError,
-    "refusal": ContentFilteredError,
-    "payment_required": InsufficientCreditsError,
-    "rate_limit_exceeded": RateLimitError,
-    "provider_unavailable": ProviderUnavailableError,
-    "provider_overloaded": ProviderUnavailableError,
-    "timeout": ProviderTimeoutError,
-    "model_not_found": ModelNotFoundError,
-    "wrong_endpoint": InvalidRequestError,
-    "no_endpoints": NoEndpointError,
-    "model_deprecated": NoEndpointError,
-    "model_unavailable_upstream": NoEndpointError,
-    "privacy_restricted": NoEndpointError,
-    "constraint_filtered": NoEndpointError,
-    "free_variant_ended": NoEndpointError,
-    "capacity_exhausted": RateLimitError,
-    "temporarily_unavailable": ProviderUnavailableError,
-    "region_restricted": PermissionDeniedError,
-}
-# Words that say no more than a status; they stand in for one where there is none.
-_AS_STATUS = {
-    "authentication": 401,
-    "permission_denied": 403,
-    "not_found": 404,
-    "server": 500,
-    "server_error": 500,
-    "unmapped": 500,
-} | dict.fromkeys(
-    (
-        "invalid_request",
-        "invalid_prompt",
-        "max_tokens_exceeded",
-        "precondition_failed",
-        "unprocessable",
-        "invalid_image",
-        "image_too_large",
-        "image_too_small",
-        "unsupported_image_format",
-        "image_not_found",
-        "image_download_failed",
+    # The last is Azure's, the first two are names of OpenRouter's metadata.
+    _row(
+        "any",
+        ContentFilteredError,
+        codes="flagged_input reasons content_policy_violation refusal responsibleaipolicyviolation",
     ),
-    400,
+    _row(
+        "any",
+        ContextWindowExceededError,
+        codes="context_length_exceeded token_limit_exceeded too_many_prompt_tokens "
+        "exceed_context_size_error",
+    ),
+    _row("any", RequestTooLargeError, codes="string_too_long payload_too_large"),
+    _row("any", ModelNotFoundError, codes="model_not_found model_decommissioned invalid_model"),
+    _row("any", InvalidRequestError, codes="wrong_endpoint"),
+    _row("any", PermissionDeniedError, codes="region_restricted"),
+    _row("any", RateLimitError, codes="capacity_exhausted service_tier_capacity_exceeded"),
+    _row("any", ProviderTimeoutError, codes="timeout"),
+    _row(
+        "any",
+        ProviderUnavailableError,
+        codes="provider_unavailable provider_overloaded temporarily_unavailable",
+    ),
+    # Z.AI and Moonshot say "max length" and "token limit", Hugging Face's TGI `max_new_tokens`.
+    _row(
+        "400 413 422 500",
+        ContextWindowExceededError,
+        words="context_length_exceeded|token_limit_exceeded|context length|context window"
+        "|context size|prompt is too long|input is too long|too many tokens|too many input tokens"
+        "|maximum prompt length|prompt exceeds max length|exceeded model token limit"
+        "|exceed…the available context|exceed…the available number of tokens"
+        "|exceed…the maximum context|exceed…the maximum number of tokens"
+        "|tokens + `max_new_tokens` must be",
+    ),
+    # DeepSeek says that the content "exists risk".
+    _row(
+        "400 403 422",
+        ContentFilteredError,
+        words="moderation|content policy|content_policy|content filter|content_filter"
+        "|content management|content exists risk|flagged|safety system|usage policy"
+        "|usage policies|usage guidelines|prohibited_content",
+    ),
+    _row(
+        "400 422",
+        ModelNotFoundError,
+        words="not a valid model|model_not_found|unknown model|invalid model|model …does not exist",
+    ),
+    # xAI says 400 for a wrong key.
+    _row("400 403", AuthenticationError, codes="invalid_api_key", words="incorrect api key"),
+    # The code is Moonshot's, the last sentence xAI's.
+    _row(
+        "403 429",
+        InsufficientCreditsError,
+        codes="exceeded_current_quota_error",
+        words="insufficient_quota|insufficient quota|insufficient_credits|insufficient credits"
+        "|insufficient_balance|insufficient balance|used all available credits",
+    ),
+    _row("429", RateLimitError, codes="rate_limit_exceeded", words="rate limit|too many requests"),
+    _row("", 401, codes="authentication authentication_error"),
+    _row("", 403, codes="permission_denied permission_error"),
+    _row("", 404, codes="not_found not_found_error"),
+    _row("", 429, codes="rate_limit_error"),
+    _row("", 500, codes="server server_error internal_server_error api_error unmapped"),
+    _row("", 503, codes="overloaded_error"),
+    _row(
+        "",
+        400,
+        codes="invalid_request invalid_request_error invalid_prompt max_tokens_exceeded "
+        "precondition_failed unprocessable invalid_image image_too_large image_too_small "
+        "unsupported_image_format image_not_found image_download_failed",
+    ),
 )
 # Sentences are searched for words no further than this.
-_LONGEST_WORDS = 4000
+_LONGEST_WORDS = 4_000
+# A body is parsed unless it is larger, or holds more values, than any error that was seen.
+_LARGEST_BODY = 8 * 1024 * 1024
+_MOST_VALUES = 50_000
+_LONGEST_WAIT = 366 * 86_400.0
+_LONGEST_FIGURE = 100
+_MOST_NAMES = 100
+_LARGEST_INT = 10**300  # That a float can hold.
 _HINTS: dict[type[ProviderError], str] = {
     NoEndpointError: (
         "Relax the constraints of the request (provider preferences, data policy, tools), "
@@ -146,25 +175,61 @@ _HINTS: dict[type[ProviderError], str] = {
     RequestTooLargeError: "Send less.",
     ContentFilteredError: "Change the input, or ask another model.",
 }
+_NUMBER = r"(\d[\d,]{0,20})"
+_LIMITS = (
+    re.compile(rf"maximum (?:context|prompt) length (?:is|of) {_NUMBER}"),
+    re.compile(rf"tokens? > {_NUMBER} maximum"),
+    re.compile(rf"maximum number of (?:input )?tokens allowed \({_NUMBER}\)"),
+    re.compile(rf"context (?:window|length|size)[^.\d]{{0,30}}{_NUMBER}"),
+    re.compile(rf"model with {_NUMBER} maximum context length"),
+)
+_REQUESTED = (
+    re.compile(rf"you requested (?:about )?{_NUMBER} tokens"),
+    re.compile(rf"(?:resulted in|request contains|prompt contains) {_NUMBER} tokens"),
+    re.compile(rf"too long: {_NUMBER} tokens"),
+    re.compile(rf"input token count \({_NUMBER}\)"),
+)
+_AFFORDABLE = (re.compile(rf"can only afford {_NUMBER}"),)
 
 
-def error_class(
-    status: int | None, message: str = "", code: str | None = None
-) -> type[ProviderError]:
-    """Return the class for a failed attempt.
+def error_class(status: int | None, message: str = "", *, kind: str = "") -> type[ProviderError]:
+    """Return the class for a failed attempt: by the provider's words, then by the status.
 
-    *status* is the one the error speaks of; *message* and *code* are the provider's words, used
-    only where one status means several things (a 400 that is about the context window). Without
-    a status, or with one that is no error, it is ProviderError itself.
+    *status* is the one the error speaks of, *kind* LiteLLM's name of the provider. Without a
+    status or a telling word it is ProviderError itself.
     """
-    for statuses, words, refined in _WORDS:
-        if status in statuses and words.search(f"{code or ''} {message}"):
-            return refined
+    return _class(status, frozenset(), message[:_LONGEST_WORDS].lower(), kind)
+
+
+def _class(status: int | None, codes: frozenset[str], words: str, kind: str) -> type[ProviderError]:
+    for row in _WORDS:
+        chosen = row.statuses is None or status is None or status in row.statuses
+        if chosen and (not codes.isdisjoint(row.codes) or _says(words, row.words)):
+            if isinstance(row.meaning, int):
+                return _of_status(row.meaning, kind)
+            return row.meaning
+    return _of_status(status, kind)
+
+
+def _says(text: str, words: tuple[str, ...]) -> bool:
+    return any(_in_order(text, word.split("…")) for word in words)
+
+
+def _in_order(text: str, pieces: list[str]) -> bool:
+    at = 0
+    for piece in pieces:
+        at = text.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
+
+
+def _of_status(status: int | None, kind: str) -> type[ProviderError]:
     if status is None or status < 400:
         return ProviderError
-    if status in _CLASSES:
-        return _CLASSES[status]
-    return InvalidRequestError if status < 500 else ProviderUnavailableError
+    other = InvalidRequestError if status < 500 else ProviderUnavailableError
+    return _DIALECTS.get(kind, _STATUSES).get(status, other)
 
 
 def read_error(
@@ -175,16 +240,39 @@ def read_error(
     *kind* is LiteLLM's name of the provider; *now* the time since the epoch, for waiting times
     given as dates.
     """
+    answer = _parsed(body)
+    error = told(answer)
+    if error is None and ("message" in answer or "detail" in answer):
+        error = answer
+    if error is None and "error" not in answer:
+        return _page_error(status, headers, body, now)
+    return error_from_object(error, status=status, headers=headers, body=answer, kind=kind, now=now)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    """Return the object that *body* is, an empty one for anything else."""
+    values = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if len(body) > _LARGEST_BODY or values > _MOST_VALUES:
+        return {}
     try:
-        found = read_json(body)
-        answer = object_or_empty(mend_all(found) if has_surrogates(body) else found)
+        return object_or_empty(read_json(body))
     except UnreadableError:
-        answer = {}
-    if "error" not in answer:
-        return _page_error(status, headers, body, kind, now)
-    return error_from_object(
-        answer["error"], status=status, headers=headers, body=answer, kind=kind, now=now
-    )
+        return {}
+
+
+def told(answer: dict[str, Any]) -> Any:
+    """Return what a body says went wrong under any status; None when it says nothing.
+
+    That is `error`, an object or a text (with its code beside it: xAI); the whole body (Mistral,
+    vLLM); or `base_resp` (MiniMax).
+    """
+    error = answer.get("error")
+    if error is not None and error is not False:
+        return error
+    if answer.get("object") == "error":
+        return answer
+    base = object_or_empty(answer.get("base_resp"))
+    return base | {"message": base.get("status_msg")} if base.get("status_code") else None
 
 
 def error_from_object(
@@ -202,19 +290,20 @@ def error_from_object(
     object came in: it may have a bill, an id and the upstream's name.
     """
     try:
-        plain = plain_json(mend_all(error))
+        raw = bounded(error)
     except UnreadableError:
-        plain = {"message": "An error nested too deeply to be shown"}
-    said = plain if isinstance(plain, dict) else {"message": plain}
+        raw = error = {"message": "An error nested too deeply to be shown"}
+    beside = {"message": error, "code": body.get("code"), "type": body.get("type")}
+    said = error if isinstance(error, dict) else beside if isinstance(error, str) else {}
     cause = _Cause(said, status, headers, kind, now)
     found = cause.kind()(
         cause.message,
         **context(headers, body),
         status_code=cause.status,
         code=cause.code,
-        retry_after=facts.retry_after_of(headers, said, now),
+        retry_after=_retry_after(headers, said, now),
         upstream_message=cause.upstream,
-        raw=plain,
+        raw=raw,
     )
     found.fill(upstream_provider=cause.upstream_provider)
     found.add(**cause.details(found))
@@ -226,8 +315,8 @@ def context(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -
     """Return what bytes say of their call whatever else they mean: ids, upstream, and the bill."""
     body = body or {}
     known: dict[str, Any] = {
-        "response_id": text_or_none(body.get("id")) or facts.header(headers, "X-Generation-Id"),
-        "upstream_provider": text_or_none(body.get("provider")),
+        "response_id": label(body.get("id")) or header(headers, "X-Generation-Id"),
+        "upstream_provider": label(body.get("provider")),
     }
     report = body.get("usage")
     if isinstance(report, dict):
@@ -235,28 +324,19 @@ def context(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -
     return known
 
 
-def _page_error(
-    status: int, headers: Mapping[str, str], body: bytes, kind: str, now: float
-) -> ProviderError:
-    """Return the error of an answer without an `error` object: a gateway's page, or nothing."""
-    sentence = facts.page_sentence(body)
+def _page_error(status: int, headers: Mapping[str, str], body: bytes, now: float) -> ProviderError:
+    """Return the error of an answer without an error in it: a gateway's page, or nothing."""
+    sentence = page_sentence(body)
     said = f": {sentence}" if sentence else " and no error object"
     found = InvalidResponseError if status < 400 else error_class(status, sentence or "")
-    if found is NoEndpointError:
-        found = ModelNotFoundError
+    astray = status in (404, 405) or status < 400
     return found(
         f"The provider answered with status {status}{said}",
         **context(headers),
         status_code=status,
-        retry_after=facts.retry_after_of(headers, {}, now),
-        hint=_page_hint(status),
+        retry_after=_retry_after(headers, {}, now),
+        hint="Check the provider's base_url." if astray else None,
     )
-
-
-def _page_hint(status: int) -> str | None:
-    if status in (404, 405) or status < 400:
-        return "Check the provider's base_url."
-    return None
 
 
 class _Cause:
@@ -273,77 +353,63 @@ class _Cause:
         self.error, self.headers, self.provider, self.now = error, headers, provider, now
         self.metadata = object_or_empty(error.get("metadata"))
         self.availability = object_or_empty(error.get("availability"))
+        self.quoted = object_or_empty(self.metadata.get("headers"))
         self.status = _status(error, status)
-        self.message = facts.cut(
-            text_or_none(error.get("message")) or self._fallback_message(), 10_000
-        )
-        self.upstream = facts.upstream_sentence(self.metadata.get("raw"))
-        self.upstream_provider = text_or_none(self.metadata.get("provider_name"))
-        self.code = facts.word(
-            error.get("code"),
-            error.get("error_type"),
-            self.metadata.get("error_type"),
-            self.availability.get("code"),
-            self.metadata.get("provider_error_code"),
-            self.metadata.get("provider_code"),
-            error.get("type"),
-        )
-        types = (
-            self.availability.get("code"),
-            error.get("error_type"),
-            self.metadata.get("error_type"),
-            error.get("code"),
-        )
-        self.types = [word for word in types if isinstance(word, str)]
-        self.words = f"{self.message} {self.upstream or ''}"[:_LONGEST_WORDS]
+        self.message = self._message()
+        self.upstream = _upstream_sentence(self.metadata.get("raw"))
+        self.upstream_provider = label(self.metadata.get("provider_name"))
+        self.codes = [code for code in map(label, self._codes()) if code and _is_word(code)]
+        self.code = self.codes[0] if self.codes else None
+        self.words = f"{self.message} {self.upstream or ''}"[:_LONGEST_WORDS].lower()
 
     def kind(self) -> type[ProviderError]:
-        """Return the class: by words that can mean one thing only, then by status."""
-        low = self.words.lower()
-        if "key limit exceeded" in low:
-            return InsufficientCreditsError
-        if low.startswith(("no endpoints", "no allowed providers", "no models match")):
-            return NoEndpointError
-        if self.metadata.get("flagged_input") or self.metadata.get("reasons"):
-            return ContentFilteredError
-        for word in self.types:
-            if word in _BY_WORD:
-                return _BY_WORD[word]
-        return self._by_status()
+        """Return the class: by words, then by status."""
+        telling = [name for name in ("flagged_input", "reasons") if self.metadata.get(name)]
+        codes = frozenset(map(str.lower, (*self.codes, *telling)))
+        words = " ".join((*codes, self.words))
+        found = _class(self.status, codes, words, self.provider)
+        # Nothing told what went wrong, but the answer failed: try again or elsewhere.
+        return ProviderUnavailableError if found is ProviderError else found
 
     def details(self, error: ProviderError) -> dict[str, Any]:
         """Return the attributes that the class of *error* has beyond the common ones."""
         metadata = self.metadata
         if isinstance(error, ContextWindowExceededError):
-            return dict(facts.context_figures(self.words))
+            return {
+                "limit_tokens": _first(_LIMITS, self.words),
+                "requested_tokens": _first(_REQUESTED, self.words),
+            }
         if isinstance(error, InsufficientCreditsError):
             return self._credits()
         if isinstance(error, NoEndpointError):
             return {
-                "requested_providers": facts.names(metadata.get("requested_providers")),
-                "available_providers": facts.names(metadata.get("available_providers")),
+                "requested_providers": _names(metadata.get("requested_providers")),
+                "available_providers": _names(metadata.get("available_providers")),
             }
         if isinstance(error, ContentFilteredError):
-            return {"reasons": facts.names(metadata.get("reasons"))}
+            return {"reasons": _names(metadata.get("reasons"))}
         return self._rate_limit(error) if isinstance(error, RateLimitError) else {}
 
-    def _by_status(self) -> type[ProviderError]:
-        stand_ins = (_AS_STATUS[word] for word in self.types if word in _AS_STATUS)
-        status = next(stand_ins, None) if self.status is None else self.status
-        kind = error_class(status, self.words, self.code)
-        if status == 404 and kind is ModelNotFoundError and self.provider == "openrouter":
-            # Its 404 is a routing constraint that nobody meets; a wrong name is a 400.
-            return NoEndpointError
-        # Nothing told what went wrong, but the answer failed: try again or elsewhere.
-        return ProviderUnavailableError if kind is ProviderError else kind
+    def _codes(self) -> Iterator[Any]:
+        """Return the provider's words for it, the one to show first."""
+        error, metadata = self.error, self.metadata
+        yield from (error.get("code"), error.get("error_type"), metadata.get("error_type"))
+        yield self.availability.get("code")
+        yield from (metadata.get("provider_error_code"), metadata.get("provider_code"))
+        yield from (error.get("type"), object_or_empty(error.get("innererror")).get("code"))
 
-    def _fallback_message(self) -> str:
+    def _message(self) -> str:
+        said = text_or_none(self.error.get("message"))
+        if not said:
+            said = _upstream_sentence({k: v for k, v in self.error.items() if k != "metadata"})
+        if said:
+            return cut(said, LONGEST_MESSAGE)
         if self.status is None:
             return "The provider reported an error without a message"
         return f"The provider reported status {self.status} without a message"
 
     def _rate_limit(self, error: ProviderError) -> dict[str, Any]:
-        reset_at = facts.reset_at_of(self.headers, self.error)
+        reset_at = _reset_at(self.headers, self.quoted)
         wait = error.retry_after
         if wait is None and reset_at is not None:
             wait = max(0.0, reset_at - self.now)
@@ -360,16 +426,16 @@ class _Cause:
         source = text_or_none(self.metadata.get("limit_source"))
         if source:
             return "upstream" if "upstream" in source or "provider" in source else "platform"
-        if facts.has_rate_limit_headers(self.headers, self.error):
+        if any(_any(where, "X-RateLimit-Limit") for where in (self.headers, self.quoted)):
             return "platform"
         named = self.upstream_provider or self.availability.get("affected_providers")
-        if named or self.metadata.get("raw") or "upstream" in self.words.lower():
+        if named or self.metadata.get("raw") or "upstream" in self.words:
             return "upstream"
-        return "platform" if self.message.lower().startswith("rate limit exceeded") else None
+        return "platform" if self.words.startswith("rate limit exceeded") else None
 
     def _credits(self) -> dict[str, Any]:
-        affordable = facts.affordable_tokens(self.words)
-        hint = "Raise this key's limit." if "key limit" in self.words.lower() else None
+        affordable = _first(_AFFORDABLE, self.words)
+        hint = "Raise this key's limit." if "key limit" in self.words else None
         if affordable is not None:
             hint = f"Add credits, or ask for at most {affordable} max_tokens."
         return {"affordable_tokens": affordable, "hint": hint}
@@ -379,11 +445,100 @@ def _status(error: Mapping[str, Any], status: int | None) -> int | None:
     """Return the status that the error speaks of: its own code inside a 200, else the answer's."""
     if status is not None and status >= 400:
         return status
-    for said in (error.get("code"), error.get("http_status"), error.get("status")):
-        if isinstance(said, str) and said.isdecimal() and len(said) == 3:
+    for name in ("code", "http_status", "status", "status_code", "http_code"):
+        said = error.get(name)
+        if isinstance(said, str) and len(said) == 3 and said.isdecimal():
             said = int(said)
-        if isinstance(said, float) and said.is_integer():
-            said = int(said)
-        if type(said) is int and 400 <= said <= 599:
-            return said
+        number = _number(said)
+        if number is not None and number.is_integer() and 400 <= number <= 599:
+            return int(number)
     return None
+
+
+def _upstream_sentence(raw: Any) -> str | None:
+    try:
+        return sentence_in(bounded(raw))
+    except UnreadableError:
+        return None
+
+
+def _is_word(text: str) -> bool:
+    """Say whether a code is a word: a text that is not just a number."""
+    text = text.strip().lstrip("-")
+    return bool(text) and not text.isdecimal()
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    """Return a list of names as a tuple; None when there is none."""
+    found = value[:_MOST_NAMES] if isinstance(value, list) else ()
+    return tuple(name for name in map(label, found) if name is not None) or None
+
+
+def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> int | None:
+    for pattern in patterns:
+        if found := pattern.search(text):
+            digits = found[1].replace(",", "")
+            return int(digits) if len(digits) <= 12 else None
+    return None
+
+
+def header(headers: Mapping[str, str], name: str) -> str | None:
+    """Return a header whatever its case; *headers* may be a plain dict."""
+    return label(headers.get(name) or _any(headers, name))
+
+
+def _any(source: Mapping[str, Any], name: str) -> Any:
+    low = name.lower()
+    return next((value for key, value in source.items() if str(key).lower() == low), None)
+
+
+def _retry_after(headers: Mapping[str, str], error: dict[str, Any], now: float) -> float | None:
+    """Return the seconds that a provider asks to wait, by any of its ways of saying so.
+
+    `Retry-After` (seconds or a date) goes before the metadata's and the availability's figures.
+    More than a year is a year: what matters is that it is longer than any call.
+    """
+    metadata = object_or_empty(error.get("metadata"))
+    said = (
+        header(headers, "Retry-After"),
+        _any(object_or_empty(metadata.get("headers")), "Retry-After"),
+        metadata.get("retry_after_seconds"),
+        metadata.get("retry_after"),
+        object_or_empty(error.get("availability")).get("retry_after"),
+    )
+    waits = (_number(one) if _number(one) is not None else _until(one, now) for one in said)
+    return next(
+        (min(wait, _LONGEST_WAIT) for wait in waits if wait is not None and wait >= 0), None
+    )
+
+
+def _until(said: Any, now: float) -> float | None:
+    """Return the seconds until a date; None for what is none."""
+    if not isinstance(said, str):
+        return None
+    try:
+        return max(0.0, parsedate_to_datetime(said[:_LONGEST_FIGURE]).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _reset_at(*sources: Mapping[str, Any]) -> float | None:
+    """Return when the rate limit resets, seconds since the epoch; the wire has milliseconds."""
+    for source in sources:
+        moment = _number(_any(source, "X-RateLimit-Reset"))
+        if moment is not None and 1e11 <= moment < 1e14:
+            return moment / 1000
+    return None
+
+
+def _number(said: Any) -> float | None:
+    """Return a figure or a text as a number, also an infinite one; None for what is none."""
+    if isinstance(said, bool) or not isinstance(said, int | float | Decimal | str):
+        return None
+    if isinstance(said, int):
+        said = max(-_LARGEST_INT, min(said, _LARGEST_INT))
+    try:
+        number = float(said[:_LONGEST_FIGURE] if isinstance(said, str) else said)
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number

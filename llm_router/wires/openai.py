@@ -29,9 +29,8 @@ from llm_router.errors import (
     ProviderError,
 )
 from llm_router.usage import Cost, Usage
-from llm_router.wires import answer_parts as parts
-from llm_router.wires.error_facts import header, page_sentence
-from llm_router.wires.errors import context, error_from_object, read_error
+from llm_router.wires import parts
+from llm_router.wires.errors import context, error_from_object, header, read_error, told
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -44,14 +43,7 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.sse import MAX_EVENT_BYTES, EventTooLongError, SSEDecoder
-from llm_router.wires.stream_parts import (
-    AnnotationParts,
-    AudioParts,
-    LogprobParts,
-    ReasoningDetailParts,
-    TextParts,
-    ToolCallParts,
-)
+from llm_router.wires.text import page_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,27 +97,22 @@ class OpenAIWire:
 
     def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
         """Return the error inside a 200 body or a stream's event, None when there is none."""
-        error = answer.get("error")
-        if not is_error(error):
-            error = next((e for e in map(_choice_error, objects(answer.get("choices"))) if e), None)
-        if not is_error(error):
+        error = told(answer)
+        if error is None:
+            choices = map(_choice_error, objects(answer.get("choices")))
+            error = next((error for error in choices if error is not None), None)
+        if error is None:
             return None
         return error_from_object(
             error, status=None, headers=headers, body=answer, kind=self.kind, now=self.clock()
         )
 
 
-def is_error(value: Any) -> bool:
-    return value is not None and value is not False
-
-
 def _choice_error(choice: dict[str, Any]) -> Any:
     """Return a choice's error; one that finished with "error" and no object gets a sentence."""
-    error = choice.get("error")
-    if is_error(error):
-        return error or {"message": "The provider reported an error without a message"}
-    if choice.get("finish_reason") != "error":
-        return None
+    error = told(choice)
+    if error is not None or choice.get("finish_reason") != "error":
+        return error
     native = text_or_none(choice.get("native_finish_reason"))
     return {"message": f"The answer ended in an error{f' ({native})' if native else ''}"}
 
@@ -138,15 +125,15 @@ def _whole(answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
         raise _empty("The answer has no choices", answer, headers)
     if not isinstance(choices[0], dict) or not isinstance(choices[0].get("message"), dict):
         raise UnreadableError("has a choice without a message")
-    completion = build(answer, choices[0], headers)
-    if is_empty(completion, choices[0].get("finish_reason")):
-        raise no_answer(answer, headers)
+    completion = _build(answer, choices[0], headers)
+    if _is_empty(completion, choices[0].get("finish_reason")):
+        raise _nothing_said(answer, headers)
     return completion
 
 
-def is_empty(completion: Completion, finish: Any) -> bool:
+def _is_empty(completion: Completion, finish: Any) -> bool:
     """Say whether this is the wire's "no content generated": nothing said, nothing finished."""
-    return finish is None and not (
+    return not finish and not (
         completion.text
         or completion.tool_calls
         or completion.reasoning
@@ -157,7 +144,7 @@ def is_empty(completion: Completion, finish: Any) -> bool:
     )
 
 
-def no_answer(answer: Mapping[str, Any], headers: Mapping[str, str]) -> EmptyResponseError:
+def _nothing_said(answer: Mapping[str, Any], headers: Mapping[str, str]) -> EmptyResponseError:
     return _empty("The answer is empty: no content was generated", answer, headers)
 
 
@@ -182,7 +169,7 @@ def _unreadable(body: bytes, problem: str, headers: Mapping[str, str]) -> Provid
     return InvalidResponseError(f"The answer {problem}", **known)
 
 
-def build(
+def _build(
     answer: Mapping[str, Any],
     choice: dict[str, Any],
     headers: Mapping[str, str],
@@ -197,8 +184,7 @@ def build(
     native = text_or_none(choice.get("native_finish_reason"))
     finish = parts.finish_reason(choice.get("finish_reason"), native)
     annotations = [plain_json(note) for note in objects(message.get("annotations"))]
-    usage = answer.get("usage")
-    report = usage if isinstance(usage, dict) else None
+    report = _report_in(answer)
     return Completion(
         text=parts.text_of(message.get("content")),
         reasoning=parts.reasoning_of(message),
@@ -207,7 +193,7 @@ def build(
         ),
         refusal=text_or_none(message.get("refusal")),
         tool_calls=parts.tool_calls_of(message, complete=whole and finish != "length"),
-        citations=parts.citations_of(annotations, answer.get("citations")),
+        citations=parts.citations_of(annotations, answer),
         annotations=tuple(annotations),
         images=parts.images_of(message),
         audio=parts.audio_of(message),
@@ -225,6 +211,18 @@ def build(
     )
 
 
+def _report_in(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the `usage` of a body or a chunk.
+
+    Groq's older streams have it in `x_groq`, Moonshot's in the choice.
+    """
+    report = body.get("usage")
+    if isinstance(report, dict):
+        return report
+    places = (object_or_empty(body.get("x_groq")), *objects(body.get("choices")))
+    return next((r for place in places if isinstance(r := place.get("usage"), dict)), None)
+
+
 class _Reader:
     """The StreamReader of this wire."""
 
@@ -240,11 +238,11 @@ class _Reader:
         self._choice: dict[str, Any] = {}
         self._choice_index: Any = None
         self._finished = False
-        self._finish_told = False
-        self._sources: list[Any] = []
-        self._text, self._reasoning, self._refusal = TextParts(), TextParts(), TextParts()
-        self._calls, self._details = ToolCallParts(), ReasoningDetailParts()
-        self._notes, self._audio, self._logprobs = AnnotationParts(), AudioParts(), LogprobParts()
+        self._text, self._reasoning = parts.TextParts(), parts.TextParts()
+        self._refusal, self._audio = parts.TextParts(), parts.AudioParts()
+        self._calls, self._details = parts.ToolCallParts(), parts.ReasoningDetailParts()
+        self._notes, self._sources = parts.AnnotationParts(), parts.SourceParts()
+        self._logprobs = parts.LogprobParts()
         self._images: list[dict[str, Any]] = []
 
     def feed(self, data: bytes) -> list[StreamEvent]:
@@ -267,20 +265,21 @@ class _Reader:
     def close(self) -> list[StreamEvent]:
         """Say that the input ended; return the last events, or raise what that end means."""
         events: list[StreamEvent] = []
-        if not self.ended and (payload := self._sse.flush()) is not None:
-            self._take(payload, events, last=True)
-        self._tell_finish(events)
+        if not self.ended:
+            if (payload := self._sse.flush()) is not None:
+                self._take(payload, events, last=True)
+            if not self.ended:
+                self._tell_end(events)
         if self.error is not None:
             raise self.error
         if not self.data_events:
             raise self._not_a_stream()
         if not (self._finished or self.ended):
             raise ProviderConnectionError(
-                "The stream was cut: it ended without a finish reason",
-                **self._context(),
+                "The stream was cut: it ended without a finish reason", **self._context()
             )
-        if is_empty(self.snapshot(), self._choice.get("finish_reason")):
-            raise no_answer(self._answer, self._headers)
+        if _is_empty(self.snapshot(), self._choice.get("finish_reason")):
+            raise _nothing_said(self._answer, self._headers)
         return events
 
     def snapshot(self) -> Completion:
@@ -296,9 +295,9 @@ class _Reader:
             "audio": self._audio.message(),
         }
         choice = self._choice | {"message": message, "logprobs": self._logprobs.lists or None}
-        answer = self._answer | {"citations": self._sources}
+        answer = self._answer | {"citations": self._sources.message()}
         whole = self.error is None and (self._finished or self.ended)
-        return build(answer, choice, self._headers, whole=whole)
+        return _build(answer, choice, self._headers, whole=whole)
 
     def _take(self, payload: bytes, events: list[StreamEvent], *, last: bool = False) -> None:
         """Read one event's data; *last* is the one that the end of input may have cut."""
@@ -307,7 +306,7 @@ class _Reader:
         if payload == b"[DONE]":
             self.data_events += 1
             self.ended = True
-            self._tell_finish(events)
+            self._tell_end(events)
             return
         try:
             chunk = read_json(payload)
@@ -328,19 +327,22 @@ class _Reader:
         if "model" not in self._answer or "service_tier" in chunk:
             self._take_names(chunk)
         if self.error is None:
-            failed = "error" in chunk
+            failed = told(chunk) is not None
             for choice in objects(chunk.get("choices")):
                 self._take_choice(choice, events)
                 failed = failed or "error" in choice or choice.get("finish_reason") == "error"
-            if "citations" in chunk:
-                self._take_sources(chunk["citations"], events)
+            if "citations" in chunk or "search_results" in chunk:
+                new = self._sources.add(chunk, known=self._notes.urls)
+                events.extend(map(CitationDelta, new))
             if failed:
                 self._look_for_error(chunk)
-        report = chunk.get("usage")
-        if isinstance(report, dict):
-            self._take_usage(report, events)
+        report = _report_in(chunk)
+        if report is not None:
+            self._take_usage(report)
 
     def _take_names(self, chunk: dict[str, Any]) -> None:
+        if chunk.get("id") == "" == chunk.get("model"):
+            return  # Azure's first chunk, about the prompt, names nothing yet.
         for name in _NAMES:
             value = chunk.get(name)
             if value is not None and name not in self._answer:
@@ -354,94 +356,75 @@ class _Reader:
             return
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            content = delta.get("content")
-            if content:
-                self._take_content(content, events)
-            # role and content are all that a plain text delta has.
-            if len(delta) > 2 or "content" not in delta or "role" not in delta:
-                self._take_delta(delta, events)
+            self._take_delta(delta, events)
         elif delta is not None:
             raise UnreadableError("holds a delta that is not an object")
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict):
             self._logprobs.add(logprobs)
         finish, native = choice.get("finish_reason"), choice.get("native_finish_reason")
-        if finish is not None or native is not None:
+        if finish or native:
             self._take_finish(finish, native, object_or_empty(delta))
 
-    def _take_content(self, content: Any, events: list[StreamEvent]) -> None:
-        text = content if type(content) is str else parts.text_of(content)
-        if shown := self._text.add(text):
-            events.append(TextDelta(shown))
-        if type(content) is list:
-            self._take_images(content, events)
-
     def _take_delta(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
+        content = delta.get("content")
+        # role and content are all that a plain text delta has.
+        plain = len(delta) == 2 and "role" in delta and type(content) is str
+        if not plain:
+            self._take_reasoning(delta, events)
+        if content and (shown := self._text.add(parts.text_of(content))):
+            events.append(TextDelta(shown))
+        if not plain:
+            self._take_rest(delta, events)
+
+    def _take_reasoning(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
         details = [plain_json(detail) for detail in objects(delta.get("reasoning_details"))]
-        reasoning = parts.reasoning_of(delta) or ""
         for detail in details:
             self._details.add(detail)
+        reasoning = parts.reasoning_of(delta)
         if reasoning or details:
             shown = self._reasoning.add(reasoning) if reasoning else ""
             events.append(ReasoningDelta(shown, tuple(map(mend_all, details))))
-        if (refusal := text_or_none(delta.get("refusal"))) and (
-            shown := self._refusal.add(refusal)
-        ):
+
+    def _take_rest(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
+        refusal = text_or_none(delta.get("refusal"))
+        if refusal and (shown := self._refusal.add(refusal)):
             events.append(RefusalDelta(shown))
-        if (calls := delta.get("tool_calls")) is not None:
-            if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-                raise UnreadableError("holds tool calls that are not a list of objects")
-            events.extend(self._calls.add(call) for call in calls)
-        for note in self._notes.add(delta.get("annotations")):
-            if citation := parts.citation_of(note):
-                events.append(CitationDelta(citation))
-        self._take_images(delta.get("images"), events)
+        events.extend(map(self._calls.add, parts.calls_in(delta)))
+        events.extend(map(CitationDelta, self._notes.add(delta.get("annotations"))))
+        for part in mend_all([*objects(delta.get("content")), *objects(delta.get("images"))]):
+            if images := parts.images_of({"images": [part]}):
+                self._images.append(part)
+                events.append(ImageDelta(images[0]))
         if isinstance(audio := delta.get("audio"), dict):
             data, said = self._audio.add(audio)
             if data or said:
                 events.append(AudioDelta(data, said))
 
-    def _take_images(self, value: Any, events: list[StreamEvent]) -> None:
-        for part in mend_all(objects(value)):
-            if images := parts.images_of({"images": [part]}):
-                self._images.append(part)
-                events.append(ImageDelta(images[0]))
-
-    def _take_sources(self, value: Any, events: list[StreamEvent]) -> None:
-        known = {c.url for c in parts.citations_of(self._notes.notes, self._sources)}
-        for citation in parts.citations_of((), mend_all(value)):
-            if citation.url not in known:
-                self._sources.append({"url": citation.url, "title": citation.title})
-                events.append(CitationDelta(citation))
-
     def _take_finish(self, finish: Any, native: Any, delta: dict[str, Any]) -> None:
-        if finish == "error":
-            finish = None
-        if finish is not None:
+        if finish and finish != "error":
             self._choice["finish_reason"] = finish
             # Gemini says "tool_calls" beside each call of several, with no native reason yet:
             # such a stream may still be cut before its end.
             self._finished = bool(native or not delta.get("tool_calls"))
-        if native is not None:
+        if native:
             self._choice["native_finish_reason"] = mend_all(native)
 
-    def _take_usage(self, report: dict[str, Any], events: list[StreamEvent]) -> None:
+    def _take_usage(self, report: dict[str, Any]) -> None:
         self._answer["usage"] = report
         self._finished = self._finished or "finish_reason" in self._choice
-        usage, cost = parts.usage_of(report), parts.cost_of(report)
         if self.error is not None:
-            self.error.add(usage=usage, cost=cost)
-            return
-        self._tell_finish(events)
-        events.append(UsageReport(usage, cost))
+            self.error.add(usage=parts.usage_of(report), cost=parts.cost_of(report))
 
-    def _tell_finish(self, events: list[StreamEvent]) -> None:
-        """Tell the finish once, when no more content can follow."""
-        finish, native = self._choice.get("finish_reason"), self._choice.get("native_finish_reason")
-        if self._finish_told or self.error is not None or finish is None:
+    def _tell_end(self, events: list[StreamEvent]) -> None:
+        """Tell the finish and the bill, once each: they may come with every chunk."""
+        if self.error is not None:
             return
-        self._finish_told = True
-        events.append(Finish(parts.finish_reason(finish, native), text_or_none(native)))
+        finish, native = self._choice.get("finish_reason"), self._choice.get("native_finish_reason")
+        if finish is not None:
+            events.append(Finish(parts.finish_reason(finish, native), text_or_none(native)))
+        if (report := self._answer.get("usage")) is not None:
+            events.append(UsageReport(parts.usage_of(report), parts.cost_of(report)))
 
     def _look_for_error(self, chunk: dict[str, Any]) -> None:
         self.error = self._wire.error_in(chunk, self._headers)
@@ -458,18 +441,15 @@ class _Reader:
 
     def _not_a_stream(self) -> ProviderError:
         """Return the error of a body without one data event."""
-        body = bytes(self._head)
         if self._sse.seen:
             return ProviderConnectionError(
                 "The stream was cut before its first event", **self._context()
             )
-        problem = "is not the stream that was asked for"
+        body, problem = bytes(self._head), "is not the stream that was asked for"
         try:
             answer = mend_all(read_json(body))
-            if isinstance(answer, dict):
-                found = self._wire.error_in(answer, self._headers)
-                if found is not None:
-                    return found
+            if isinstance(answer, dict) and (found := self._wire.error_in(answer, self._headers)):
+                return found
         except UnreadableError as error:
             problem = str(error)
         return _unreadable(body, problem, self._headers)

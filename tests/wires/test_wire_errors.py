@@ -234,6 +234,7 @@ def test_a_guardrail_is_a_denied_permission() -> None:
 # --- rate limits ----------------------------------------------------------------------------
 
 RESET = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0"}
+LONGEST = 366 * 86400.0
 SOON = str(int((NOW + 20) * 1000))
 
 
@@ -285,8 +286,15 @@ def test_whose_limit_it_was_is_told(
         ({}, {"availability": {"retry_after": 4}}, 4.0),
         ({"Retry-After": "30"}, {"availability": {"retry_after": 4}}, 30.0),
         ({"Retry-After": "-1"}, {}, None),
-        ({"Retry-After": "1e400"}, {}, None),
-        ({"Retry-After": "99999999999"}, {}, None),
+        # Longer than any call is never "nothing said": the loop must not ask again in it.
+        ({"Retry-After": "1e400"}, {}, LONGEST),
+        ({"Retry-After": "Infinity"}, {}, LONGEST),
+        ({"Retry-After": "-Infinity"}, {}, None),
+        ({"Retry-After": "99999999999"}, {}, LONGEST),
+        ({"Retry-After": "9" * 10_000}, {}, LONGEST),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, {}, LONGEST),
+        ({}, {"metadata": {"retry_after_seconds": 10**400}}, LONGEST),
+        ({}, {"availability": {"retry_after": 400 * 86400}}, LONGEST),
         ({"Retry-After": "nan"}, {}, None),
         ({}, {"metadata": {"retry_after_seconds": True}}, None),
     ],
