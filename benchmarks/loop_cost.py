@@ -74,7 +74,7 @@ def paths() -> tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[obj
     router._engine.providers["openrouter"] = provider  # type: ignore[assignment]  # no preview
     deployment = Deployment(provider="openrouter", model="openai/gpt-4o-mini")
     request = ProviderRequest(
-        request_id="", alias=None, deployment=deployment, messages=MESSAGES, params=PARAMS
+        deployment=deployment, messages=MESSAGES, params=PARAMS
     )
     return lambda: router.complete("fast", MESSAGES), lambda: provider.complete(request)
 

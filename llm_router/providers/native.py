@@ -39,7 +39,7 @@ class NativeProvider:
 
     def __init__(self, name: str, row: ProviderConfig, wire: Wire) -> None:
         self.name = name
-        self.secrets = secrets_of(row)
+        self.secrets: tuple[str, ...] = secrets_of(row)
         self._row = row
         self._wire = wire
         self._builder: Builder | None = None
@@ -55,7 +55,7 @@ class NativeProvider:
         with self._opening:
             if self._builder is None:
                 builder = self._new_builder()
-                self._http = HttpClient(builder.address, keyed=bool(self._row.key))
+                self._http = HttpClient(builder.address, keyed=bool(self._row.key or self._row.headers))
                 self._http.prepare()
                 self._builder = builder
 

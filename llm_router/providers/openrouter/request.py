@@ -15,6 +15,8 @@ from llm_router.providers.openrouter.caching import marked_messages
 from llm_router.providers.requests import STAND_IN, Prepared, dressed, refuse_ours
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llm_router.config.model import AppConfig, ProviderConfig
     from llm_router.options.request import ProviderRequest
 
@@ -32,7 +34,8 @@ class OpenRouterBuilder:
         base = row.base_url or OPENROUTER_BASE_URL
         self.address: str = config.get_complete_url(base, STAND_IN, "", {}, {})
         found = config.validate_environment({}, "", [], {}, {}, api_key=STAND_IN)
-        self.headers = dressed(found | attribution(row.app), row.key, row.headers)
+        found |= attribution(row.app)
+        self.headers: Mapping[str, str] = dressed(found, row.key, row.headers)
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request with every key that was asked for, and no other."""
