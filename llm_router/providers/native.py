@@ -55,7 +55,9 @@ class NativeProvider:
         with self._opening:
             if self._builder is None:
                 builder = self._new_builder()
-                self._http = HttpClient(builder.address, keyed=bool(self._row.key or self._row.headers))
+                self._http = HttpClient(
+                    builder.address, keyed=bool(self._row.key or self._row.headers)
+                )
                 self._http.prepare()
                 self._builder = builder
 

@@ -48,6 +48,12 @@ class Wire:
     bodies: list[Any] = field(default_factory=list)
     replies: list[Handler] = field(default_factory=list)
     open_streams: int = 0
+    server: Any = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open at this moment."""
+        return len(self.server.connections)
 
     def json(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -81,6 +87,8 @@ class Wire:
         self.replies.append(reply)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":  # OpenRouter's catalogue
+            return web.Response(status=404)
         raw = await request.read()
         self.requests.append(request)
         self.bodies.append(json.loads(raw) if raw else None)
@@ -94,8 +102,10 @@ async def wire() -> AsyncIterator[Wire]:
     served = Wire()
     app = web.Application(client_max_size=10**9)
     app.router.add_route("*", "/{path:.*}", served.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    # As in `loopback`: a client that leaves cancels its handler.
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
+    served.server = runner.server
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]

@@ -53,6 +53,7 @@ TABLE: dict[str, type[LLMRouterError]] = {
     "UnsupportedParamsError": UnsupportedFeatureError,
     "VectorStoreSearchError": InvalidRequestError,
 }
+_INSIDE_A_STREAM = "MidStreamFallbackError"
 _CUT = "Stream ended before a finish_reason"
 _LONGEST = 10_000
 _PREFIX = re.compile(r"(?:litellm\.)?[A-Z]\w{0,60}(?:: | - )")
@@ -82,9 +83,10 @@ def translate(error: BaseException, wire: Wire) -> LLMRouterError:
         # Without a status LiteLLM failed on its own, with one it could not read a good answer.
         unnamed = kind is ProviderError and status is not None
         return (InvalidResponseError if unnamed else kind)(sentence, status_code=status)
-    found = wire.read_error(
-        status, headers, body or json.dumps({"error": {"message": sentence}}).encode()
-    )
+    if body and type(error).__name__ == _INSIDE_A_STREAM:
+        status = 200  # then the code in the body counts, and LiteLLM's own is a guess
+    said = body or json.dumps({"error": {"message": sentence}}).encode()
+    found = wire.read_error(status, headers, said)
     if isinstance(found, kind):
         return found
     names = ("upstream_message", "raw", "status_code", "code", "retry_after", "response_id")
@@ -136,10 +138,12 @@ def _evidence(chain: list[BaseException]) -> tuple[int | None, Mapping[str, str]
     body = b""
     for one in chain:
         said = getattr(one, "status_code", None)
-        status = said if status is None and isinstance(said, int) else status
+        found = b"" if body else _body_of(one)
+        # What holds the body is the provider's own: its status is the wire's, LiteLLM's a class's.
+        if isinstance(said, int) and (found or status is None):
+            status = said
         kept: Any = getattr(one, "litellm_response_headers", None) or getattr(one, "headers", None)
-        headers = headers or dict(kept or {})
-        body = body or _body_of(one)
+        headers, body = headers or dict(kept or {}), body or found
     return status, headers, body
 
 
