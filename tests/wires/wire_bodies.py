@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 from llm_router.answers.completion import Completion
@@ -121,3 +124,17 @@ def broken(*packets: bytes, headers: Mapping[str, str] | None = None) -> Provide
     except ProviderError as error:
         return error
     raise AssertionError(f"a whole stream, not an error: {found}")
+
+
+def pieces(body: bytes, dice: Random, longest: int) -> list[bytes]:
+    """Return *body* in packets of random sizes."""
+    ends = [0]
+    while ends[-1] < len(body):
+        ends.append(ends[-1] + dice.randint(1, longest))
+    return [body[start:end] for start, end in pairwise(ends)]
+
+
+def cut_points(body: bytes, dice: Random) -> list[int]:
+    """Return where to cut a stream: after each event, and at 300 random bytes."""
+    after_events = [found.end() for found in re.finditer(rb"\n\n", body)]
+    return [*after_events[:-1], *(dice.randrange(len(body)) for _ in range(300))]
