@@ -113,7 +113,7 @@ async def ours(env: dict[str, str], stream: bool) -> AsyncIterator[Ask]:
 
 @contextlib.asynccontextmanager
 async def theirs(env: dict[str, str], stream: bool, *, cooldown: bool = True) -> AsyncIterator[Ask]:
-    litellm = await importing.load()  # without its download of prices
+    litellm = await asyncio.to_thread(importing.load_here)  # without its download of prices
     litellm.suppress_debug_info = True
     logging.disable(logging.ERROR)
 

@@ -64,7 +64,7 @@ def provider_path(provider: OpenRouterProvider) -> Call:
     def request(stream: bool) -> ProviderRequest:
         deployment = Deployment(provider="openrouter", model=MODEL)
         return ProviderRequest(
-            request_id="", alias=None, deployment=deployment, messages=MESSAGES, params=PARAMS,
+            deployment=deployment, messages=MESSAGES, params=PARAMS,
             stream=stream,
         )  # fmt: skip
 
@@ -111,7 +111,7 @@ async def cpu_ms(call: Call, stream: bool, calls: int) -> float:
 
 
 async def measure(url: str, rounds: int, calls: int) -> dict[str, dict[str, float]]:
-    litellm = await importing.load()
+    litellm = await asyncio.to_thread(importing.load_here)
     provider = OpenRouterProvider(
         "openrouter", ProviderConfig(api_key=SecretStr(KEY), base_url=url)
     )

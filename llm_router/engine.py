@@ -138,7 +138,7 @@ class Engine:
 
     def secrets_of(self, deployment: Deployment) -> Sequence[str]:
         """Return the values that no error of a deployment may show."""
-        secrets: Sequence[str] = getattr(self.provider(deployment), "secrets", ())
+        secrets: Sequence[str] = self.provider(deployment).secrets
         return secrets
 
     async def open_providers(self, deployments: Iterable[Deployment]) -> None:

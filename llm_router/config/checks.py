@@ -78,13 +78,16 @@ def missing_credentials(
 
 def travels_in_clear(url: str) -> bool:
     """Return whether others can read what is sent to *url*: plain http beyond this machine."""
+    return url.startswith("http:") and not is_loopback(url)
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether *url* points at this machine."""
     try:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or parts.hostname == "localhost":
-            return False
-        return not ipaddress.ip_address(parts.hostname or "").is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name, not an address
-        return True
+        return False
 
 
 def _check_provider(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:

@@ -37,20 +37,40 @@ class ProviderStream(Protocol):
 class Provider(Protocol):
     """One configuration row at work: credentials, address, wire. No routing, no retries.
 
-    Built once per row and Router, and reused; safe on several event loops.
+    Built once per row and Router, and reused; safe on several event loops. What it can do beside
+    is said by the protocols below: an operation asks with `isinstance` for the one it needs, and
+    a provider that is none is an UnsupportedFeatureError.
     """
 
     name: str
+    secrets: tuple[str, ...]
+    """What must be masked in whatever comes from it: the key, and values of configured headers."""
 
     async def open(self) -> None:
         """Import what is needed, in a thread. Idempotent; no request is sent."""
         ...
 
+    def known(self, model: str) -> ModelInfo | None:
+        """Return what a catalogue in memory says of *model*; None when nothing does. No I/O."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Chat(Provider, Protocol):
+    """A provider that answers chat messages.
+
+    Answers and errors carry the provider's facts alone: names of the call, attempts and latency
+    are the attempt's to put in, and so is masking `secrets`.
+    """
+
     async def complete(self, request: ProviderRequest) -> Completion:
         """Send one request and read one answer; exactly one HTTP request goes out.
 
-        The completion carries the provider's facts and the request's names; latency and attempts
-        are the attempt loop's. Raises ProviderError, or MissingCredentialsError before sending.
+        Raises ProviderError; ConfigurationError or UnsupportedFeatureError before sending.
         """
         ...
 
@@ -58,16 +78,8 @@ class Provider(Protocol):
         """Send one request; return when the response has begun. Raises like `complete`."""
         ...
 
-    def known(self, model: str) -> ModelInfo | None:
-        """Return what a catalogue in memory says of *model*; None when nothing does. No I/O."""
-        ...
-
     def preview(self, request: ProviderRequest) -> RequestPreview:
         """Return the exact request that would be sent, secrets masked. Needs `open()`, no I/O."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close connections. Idempotent."""
         ...
 
 

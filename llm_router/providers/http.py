@@ -16,14 +16,17 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakSet
 
+from llm_router.config.checks import is_loopback
 from llm_router.errors import (
     ConfigurationError,
     InvalidRequestError,
     InvalidResponseError,
+    LLMRouterError,
     ProviderConnectionError,
     ProviderError,
 )
 from llm_router.providers.per_loop import PerLoop
+from llm_router.redaction import MASK
 
 if TYPE_CHECKING:
     import ssl
@@ -33,14 +36,35 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 64 * 1024 * 1024
 # aiohttp warns about larger bodies given as bytes, and sends file-like ones piece by piece.
 _PIECEMEAL_BYTES = 2**20
+# aiohttp inflates these in bounded pieces; others it would inflate as it likes.
+_ENCODINGS = ("gzip", "deflate")
 _PROXY_HINT = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
 
 
-class HttpClient:
-    """Sends requests to one address. `prepare()` first: it blocks, so call it in a thread."""
+class Secret(str):
+    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
 
-    def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
+    Tracebacks with local variables (structlog, rich) show reprs.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+    def __getitem__(self, key: Any) -> Secret:
+        return Secret(super().__getitem__(key))
+
+
+class HttpClient:
+    """Sends requests to the host of one address. `prepare()` first: it blocks, so in a thread.
+
+    *keyed* says that requests carry a key, which no proxy may read.
+    """
+
+    def __init__(self, address: str, *, keyed: bool) -> None:
+        self._address = address
+        self._keyed = keyed
         self._proxy: dict[str, Any] = {}
         self._tls: ssl.SSLContext | None = None
         self._sessions: PerLoop[_Session] | None = None
@@ -54,7 +78,7 @@ class HttpClient:
         import ssl
 
         importlib.import_module("aiohttp")
-        self._proxy = _proxy_of(self._base_url)
+        self._proxy = _proxy_of(self._address, keyed=self._keyed)
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
         self._sessions = PerLoop(lambda: _Session(self._tls), _Session.close)
@@ -64,56 +88,46 @@ class HttpClient:
     ) -> aiohttp.ClientResponse:
         """Send one request; return when the status and headers are there. The caller closes it.
 
-        Raises ProviderConnectionError, and InvalidResponseError for a redirect or for what is
-        not HTTP.
+        Raises ProviderConnectionError, and InvalidResponseError for a redirect, for what is not
+        HTTP, and for an encoding that was not asked for.
         """
-        import aiohttp
-
         assert self._sessions is not None, "prepare() comes first"
         session = await self._sessions.get()
-        large = body is not None and len(body) > _PIECEMEAL_BYTES
-        try:
-            response = await session.client.request(
-                method,
-                url,
-                headers=headers,
-                data=io.BytesIO(body) if large and body else body,
-                allow_redirects=False,
-                **self._proxy,
-            )
-        except (aiohttp.ClientConnectionError, aiohttp.ClientResponseError, OSError) as error:
-            raise connection_error(error, url) from error
-        except ValueError as error:  # a URL or header that cannot be put on the wire
-            raise ConfigurationError(f"No request can be built for {url}: {error}") from error
-        session.open.add(response)
-        if 300 <= response.status < 400:
+        response = await session.request(method, url, headers, body, self._proxy)
+        if isinstance(response, LLMRouterError):
+            # Not inside `except`: aiohttp's error shows the request, its key among it.
+            raise response
+        problem = _refused_head(response)
+        if problem is not None:
             response.close()
-            raise _redirect_error(response)
+            raise problem
         return response
 
     async def read(self, response: aiohttp.ClientResponse) -> bytes:
-        """Return the whole body, at most 64 MiB; the connection is free or closed afterwards."""
+        """Return the whole body, at most 64 MiB; the connection is free or closed afterwards.
+
+        The limit counts what comes out of the compression.
+        """
         import aiohttp
 
-        whole = False
+        broken: ProviderError | None = None
         try:
             pieces, size = [], 0
             while piece := await response.content.readany():
                 pieces.append(piece)
                 size += len(piece)
                 if size > MAX_BODY_BYTES:
-                    raise InvalidResponseError(
-                        f"The body is larger than {MAX_BODY_BYTES >> 20} MiB.",
-                        status_code=response.status,
-                    )
-            whole = True
-            return b"".join(pieces)
+                    broken = _too_large(response)
+                    break
         except (aiohttp.ClientError, OSError) as error:
-            raise connection_error(error, str(response.url)) from error
+            broken = connection_error(error, str(response.url))
         finally:
             # Released at its end by aiohttp; in any other case nothing may be left to arrive.
-            if not whole:
+            if not response.content.at_eof() or response.content.exception() is not None:
                 response.close()
+        if broken is not None:
+            raise broken
+        return b"".join(pieces)
 
     async def aclose(self) -> None:
         """Close the sessions. Idempotent; a later request opens a new one."""
@@ -129,10 +143,35 @@ class _Session:
 
         self.client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls or True),
+            headers={"Accept-Encoding": ", ".join(_ENCODINGS)},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
         self.open: WeakSet[aiohttp.ClientResponse] = WeakSet()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        proxy: Mapping[str, Any],
+    ) -> aiohttp.ClientResponse | LLMRouterError:
+        """Return the response once its head is there, or our error for why there is none."""
+        import aiohttp
+
+        large = body is not None and len(body) > _PIECEMEAL_BYTES
+        data = io.BytesIO(body) if large and body else body
+        try:
+            response = await self.client.request(
+                method, url, headers=headers, data=data, allow_redirects=False, **proxy
+            )
+        except (aiohttp.ClientConnectionError, aiohttp.ClientResponseError, OSError) as error:
+            return connection_error(error, url)
+        except ValueError as error:  # a URL or header that cannot be put on the wire
+            return ConfigurationError(f"No request can be built for {url}: {error}")
+        self.open.add(response)
+        return response
 
     async def close(self) -> None:
         # aiohttp closes the connections, but lets those wait for ever who read from them.
@@ -141,20 +180,28 @@ class _Session:
         await self.client.close()
 
 
-def _proxy_of(url: str) -> dict[str, Any]:
-    """Return the request arguments for the proxy that the environment names for *url*."""
+def _proxy_of(url: str, *, keyed: bool) -> dict[str, Any]:
+    """Return the request arguments for the proxy that the environment names for *url*.
+
+    Loopback needs none. A key goes to a proxy only inside TLS; ConfigurationError otherwise.
+    """
     from yarl import URL
 
     parts = urlsplit(url)
     proxies = getproxies()
     address = proxies.get(parts.scheme) or proxies.get("all")
-    if not address or proxy_bypass(parts.netloc.rpartition("@")[2]):
+    if not address or is_loopback(url) or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return {}
     proxy = URL(address if "://" in address else f"http://{address}")
     if proxy.scheme not in ("http", "https"):
         raise ConfigurationError(
             f"The proxy variable for {parts.scheme} names a {proxy.scheme}:// proxy; "
             "only http:// and https:// proxies are served."
+        )
+    if keyed and parts.scheme == "http":
+        raise ConfigurationError(
+            f"The key for {parts.hostname} would be readable to the proxy {proxy.host}.",
+            hint="Use https:// in base_url, or name the host in NO_PROXY.",
         )
     return {"proxy": proxy}
 
@@ -195,14 +242,29 @@ def _reason(error: Exception) -> str:
     return str(certificate or strerror or error or type(error).__name__)
 
 
-def _redirect_error(response: aiohttp.ClientResponse) -> ProviderError:
-    target = response.headers.get("Location", "nowhere")
+def _refused_head(response: aiohttp.ClientResponse) -> ProviderError | None:
+    """Return why nothing of an answer is read: a redirect, or an encoding nobody asked for."""
+    host, status = response.url.host, response.status
+    if 300 <= status < 400:
+        target = response.headers.get("Location", "nowhere")
+        return InvalidResponseError(
+            f"{host} answered {status} and points to {target}",
+            status_code=status,
+            hint="Redirects are not followed, for the key would go with them: set base_url to "
+            "the final address.",
+        )
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding in ("identity", *_ENCODINGS):
+        return None
     return InvalidResponseError(
-        f"{response.url.host} answered {response.status} and points to {target}",
-        status_code=response.status,
-        hint="Redirects are not followed, for the key would go with them: set base_url to the "
-        "final address.",
+        f"{host} answered in the encoding {encoding!r}, which was not asked for",
+        status_code=status,
     )
+
+
+def _too_large(response: aiohttp.ClientResponse) -> ProviderError:
+    limit = f"{MAX_BODY_BYTES >> 20} MiB"
+    return InvalidResponseError(f"The body is larger than {limit}.", status_code=response.status)
 
 
 def encode_json(body: Mapping[str, Any]) -> bytes:

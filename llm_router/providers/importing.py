@@ -7,10 +7,11 @@ imported it already, that was the host's choice, and nothing of it is touched.
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import importlib
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
@@ -26,14 +27,8 @@ _DURING_IMPORT = {
     "LITELLM_LOG": "ERROR",
 }
 _WRITTEN_BY_IMPORT = ("TIKTOKEN_CACHE_DIR",)
+_LITELLMS_OWN = re.compile(r"litellm(\.|$)")
 _lock = threading.Lock()
-
-
-async def load() -> Any:
-    """Return the module `litellm`, imported in a thread unless it is there already."""
-    if _is_loaded():
-        return sys.modules["litellm"]
-    return await asyncio.to_thread(load_here)
 
 
 def load_here() -> Any:
@@ -44,19 +39,72 @@ def load_here() -> Any:
         if "litellm" in sys.modules:
             # The host imports it at this moment, or another thread of ours just did.
             return importlib.import_module("litellm")
-        with _environment(), _warning_filters(), _loggers():
+        with _traceless(), _without_collections():
             module: Any = importlib.import_module("litellm")
-            # Left to the first call, these would set TIKTOKEN_CACHE_DIR and emit a warning.
-            importlib.import_module("litellm.litellm_core_utils.default_encoding")
-            module.ModelResponse()
-            module.types.utils.ModelResponseStream()
         module.suppress_debug_info = True  # it prints banners to stdout on errors
+        module.disable_hf_tokenizer_download = True  # 47 s in the middle of a stream
         return module
+
+
+def load_for_calls_here() -> Any:
+    """Return `litellm` with what it would load inside its first call, its tokenizer (41 MB) too.
+
+    Left to that call they would write into the environment and emit warnings.
+    """
+    module = load_here()
+    with _lock, _traceless():
+        importlib.import_module("litellm.litellm_core_utils.default_encoding")
+        module.ModelResponse()
+        module.types.utils.ModelResponseStream()
+    return module
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let no warning out of a look-up in LiteLLM: not to the host, whose filters may raise.
+
+    LiteLLM imports modules as they are asked for, some of which warn. Filters are the process's:
+    only for short stretches without `await`, once for each row and model.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def ignore_litellms_warnings() -> None:
+    """Ignore what LiteLLM's own modules warn of, from now on.
+
+    For calls that wait in the middle: no filter of a task's own exists. Before each call, since
+    the host may put its filters back; the same filter is never there twice.
+    """
+    wanted = ("ignore", None, Warning, _LITELLMS_OWN, 0)
+    if wanted not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_LITELLMS_OWN.pattern)
 
 
 def _is_loaded() -> bool:
     spec = getattr(sys.modules.get("litellm"), "__spec__", None)
     return spec is not None and not getattr(spec, "_initializing", False)
+
+
+@contextmanager
+def _traceless() -> Iterator[None]:
+    """Undo what happens inside to the environment, the warning filters and the loggers."""
+    with _environment(), warnings.catch_warnings(), _loggers():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Pause the garbage collector: a third of the import's time goes into looking for none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager
@@ -72,17 +120,6 @@ def _environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _warning_filters() -> Iterator[None]:
-    before = list(warnings.filters)
-    try:
-        yield
-    finally:
-        # In place: `warnings` and others hold this very list.
-        warnings.filters[:] = [item for item in warnings.filters if item in before]  # type: ignore[index]  # a list at run time
-        warnings._filters_mutated()  # type: ignore[attr-defined]  # how `warnings` itself does it
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
 R = TypeVar("R")
+CLOSING_SECONDS = 2.0
+"""How long `aclose` waits for a loop of another thread; it may be busy for longer, or ending."""
 
 
 class PerLoop(Generic[R]):
@@ -45,16 +48,29 @@ class PerLoop(Generic[R]):
     async def aclose(self) -> None:
         """Close the resource of this loop, and those of loops that run in other threads.
 
-        A loop that stands still cannot be asked; its resource is closed when the loop shuts down.
+        A loop that stands still cannot be asked, and one that is busy is not waited for beyond
+        `CLOSING_SECONDS`: its resource is closed when it gets to it, or shuts down.
         """
         here = asyncio.get_running_loop()
         for loop, (_, keeper) in list(self._held.items()):
+            self._held.pop(loop, None)
             if loop is here:
                 await keeper.aclose()
             elif loop.is_running():
-                closing = asyncio.run_coroutine_threadsafe(_finish(keeper), loop)
-                await asyncio.wrap_future(closing)
+                await _close_in(loop, keeper)
 
 
-async def _finish(keeper: AsyncGenerator[R, None]) -> None:
-    await keeper.aclose()
+async def _close_in(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[R, None]) -> None:
+    closed: Future[None] = Future()
+
+    async def close() -> None:
+        await keeper.aclose()
+
+    def begin() -> None:
+        loop.create_task(close()).add_done_callback(lambda _: closed.set_result(None))
+
+    try:
+        loop.call_soon_threadsafe(begin)
+    except RuntimeError:  # it ended at this moment, and closed what it held
+        return
+    await asyncio.wait([asyncio.wrap_future(closed)], timeout=CLOSING_SECONDS)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.stream_reader import StreamReader
+    from llm_router.wires.base import StreamReader
 
 # After an error the bill may still come, after [DONE] the end of the body (which lets the
 # connection be used again): both are there at once or not at all.
@@ -33,7 +33,7 @@ _DRAIN_BYTES = 64 * 1024
 
 
 class HttpStream:
-    """The ProviderStream of OpenRouter."""
+    """The ProviderStream over one HTTP answer; *reader* knows the wire, *priced* adds prices."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class HttpStream:
         self._loop = asyncio.get_running_loop()
         self._events: deque[StreamEvent] = deque()
         self._over = False
-        self._broken: Exception | None = None
+        self._broken: ProviderError | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._give_up_at: float | None = None
         """When to stop waiting for a data event; None while nobody waits."""
@@ -106,13 +106,15 @@ class HttpStream:
         try:
             return await self._content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            if self._idled:
-                self._fail(self._named(ProviderTimeoutError(
-                    f"No data event came for {self.idle_timeout:g} s",
-                    hint="Raise idle_timeout if the model may pause for so long.",
-                )))  # fmt: skip
-            self._broken = error
-        # aiohttp raises before it hands out what came ahead of the cut.
+            self._broken = self._told(connection_error(error, str(self._response.url)))
+        if self._idled:
+            self._broken = None
+            self._fail(self._told(ProviderTimeoutError(
+                f"No data event came for {self.idle_timeout:g} s",
+                hint="Raise idle_timeout if the model may pause for so long.",
+            )))  # fmt: skip
+        # aiohttp raises before it hands out what came ahead of the cut, and has no public way to
+        # it: a contract test looks whether the buffer is still where it was.
         rest, self._content._buffer = b"".join(self._content._buffer), deque()
         return rest
 
@@ -128,10 +130,7 @@ class HttpStream:
     def _fail(self, error: ProviderError) -> NoReturn:
         self._over = True
         self._leave()
-        if self._broken is None:
-            raise error
-        cause = self._named(connection_error(self._broken, str(self._response.url)))
-        raise error from cause
+        raise error from self._broken
 
     async def _drain(self, seconds: float) -> None:
         """Let the reader see what still comes, within narrow bounds."""
@@ -144,16 +143,10 @@ class HttpStream:
                     size += len(data)
                     self._reader.feed(data)
 
-    def _named(self, error: ProviderError) -> ProviderError:
+    def _told(self, error: ProviderError) -> ProviderError:
+        """Write into *error* whose answer broke, as far as the stream said it."""
         seen = self._reader.snapshot()
-        error.fill(
-            alias=seen.alias,
-            model=seen.requested_model,
-            provider=seen.provider,
-            upstream_provider=seen.upstream_provider,
-            request_id=seen.request_id,
-            response_id=seen.response_id,
-        )
+        error.fill(upstream_provider=seen.upstream_provider, response_id=seen.response_id)
         return error
 
     def _progress(self) -> None:
@@ -202,9 +195,10 @@ class HttpStream:
         self._leave()
 
     def __del__(self) -> None:
-        if not self._response.closed and not self._loop.is_closed():
-            # The garbage collector may run in any thread.
-            self._loop.call_soon_threadsafe(self._response.close)
+        # The garbage collector runs in any thread, inside any lock: only the loop may act.
+        if not self._response.closed:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and closed all it held
+                self._loop.call_soon_threadsafe(self._response.close)
 
 
 def _look(reference: weakref.ref[HttpStream]) -> None:

@@ -98,8 +98,6 @@ async def provider_at(
 def asking(model: str = "openai/gpt-4o-mini", **fields: Any) -> ProviderRequest:
     fields.setdefault("messages", [{"role": "user", "content": "Hello"}])
     return ProviderRequest(
-        request_id="0197",
-        alias="fast",
         deployment=Deployment(provider="openrouter", model=model),
         **fields,
     )

@@ -16,13 +16,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llm_router.options.request import CachePolicy
+    from llm_router.options.request import CachePolicy, Message, ProviderRequest
 
 MAX_BREAKPOINTS = 4
 _SYSTEM = ("system", "developer")
 _USER_SIDE = ("user", "tool")
 _Messages = Sequence[Mapping[str, Any]]
 _Tools = Sequence[Mapping[str, Any]]
+
+
+def marked_messages(
+    request: ProviderRequest, model: str, options: dict[str, Any]
+) -> Sequence[Message]:
+    """Return the messages of *request* with the marks it wants; *options* get the marked tools."""
+    messages, tools = request.messages, options.get("tools") or ()
+    if request.cache != "off":
+        messages, tools = place_breakpoints(messages, tools, model, request.cache)
+    if tools:
+        options["tools"] = tools
+    return messages
 
 
 def place_breakpoints(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from llm_router.config.model import ApiKey, ProviderConfig
 from llm_router.errors import (
@@ -27,7 +28,7 @@ from llm_router.options.request import PARAM_NAMES
 from llm_router.providers.http import encode_json
 from llm_router.providers.importing import load_here
 from llm_router.providers.openrouter.provider import OpenRouterProvider
-from llm_router.providers.openrouter.request import RequestBuilder, wire_model
+from llm_router.providers.openrouter.request import OpenRouterBuilder, wire_model
 from tests.providers.loopback import APP, KEY, asking, provider_at, serving
 
 TOOL = {
@@ -67,11 +68,11 @@ OPTIONS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def builder() -> RequestBuilder:
+def builder() -> OpenRouterBuilder:
     load_here()
     from litellm.llms.openrouter.chat.transformation import OpenrouterConfig
 
-    return RequestBuilder(OpenrouterConfig(), ProviderConfig(), KEY)
+    return OpenRouterBuilder(OpenrouterConfig(), ProviderConfig(api_key=SecretStr(KEY)))
 
 
 def test_tables_of_this_file_name_every_parameter_and_option() -> None:
@@ -102,7 +103,7 @@ async def test_every_parameter_and_option_reaches_the_wire_unchanged(model: str)
     stream=st.booleans(),
 )
 def test_keys_sent_are_keys_asked_for_any_combination(
-    builder: RequestBuilder, params: set[str], options: set[str], model: str, stream: bool
+    builder: OpenRouterBuilder, params: set[str], options: set[str], model: str, stream: bool
 ) -> None:
     request = asking(
         model,
@@ -187,7 +188,7 @@ async def test_headers_carry_our_attribution_and_the_rows_own() -> None:
 
 @pytest.mark.parametrize("taken", ["model", "messages", "stream"])
 def test_what_the_call_decides_is_refused_in_extra_body(
-    builder: RequestBuilder, taken: str
+    builder: OpenRouterBuilder, taken: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=taken):
         builder.body(asking(extra_body={taken: 1}))
@@ -198,7 +199,7 @@ def test_what_the_call_decides_is_refused_in_extra_body(
     [("high", {"effort": "high"}), (2048, {"max_tokens": 2048}), ({"enabled": True},) * 2],
 )
 def test_reasoning_is_sent_as_the_wires_object(
-    builder: RequestBuilder, given: Any, sent: dict[str, Any]
+    builder: OpenRouterBuilder, given: Any, sent: dict[str, Any]
 ) -> None:
     assert builder.body(asking(params={"reasoning": given}))["reasoning"] == sent
 
@@ -220,7 +221,7 @@ def test_header_with_a_line_break_is_refused_without_showing_it() -> None:
     from litellm.llms.openrouter.chat.transformation import OpenrouterConfig
 
     with pytest.raises(ConfigurationError, match="Authorization") as caught:
-        RequestBuilder(OpenrouterConfig(), ProviderConfig(), KEY + "\n")
+        OpenRouterBuilder(OpenrouterConfig(), ProviderConfig(api_key=SecretStr(KEY + "\n")))
     assert KEY not in str(caught.value)
 
 

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from llm_router.config.model import ProviderConfig
 from llm_router.options.request import Deployment, ProviderRequest
-from llm_router.providers.litellm.provider import LiteLLMProvider
+from llm_router.providers.base import Chat
+from llm_router.providers.registry import build_provider
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,6 +48,12 @@ class Wire:
     bodies: list[Any] = field(default_factory=list)
     replies: list[Handler] = field(default_factory=list)
     open_streams: int = 0
+    server: Any = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open at this moment."""
+        return len(self.server.connections)
 
     def json(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -80,6 +87,8 @@ class Wire:
         self.replies.append(reply)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":  # OpenRouter's catalogue
+            return web.Response(status=404)
         raw = await request.read()
         self.requests.append(request)
         self.bodies.append(json.loads(raw) if raw else None)
@@ -93,8 +102,10 @@ async def wire() -> AsyncIterator[Wire]:
     served = Wire()
     app = web.Application(client_max_size=10**9)
     app.router.add_route("*", "/{path:.*}", served.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    # As in `loopback`: a client that leaves cancels its handler.
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
+    served.server = runner.server
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
@@ -108,11 +119,11 @@ async def wire() -> AsyncIterator[Wire]:
 @asynccontextmanager
 async def provider(
     url: str | None, litellm: str = "openai", name: str = "local", **row: Any
-) -> AsyncIterator[LiteLLMProvider]:
+) -> AsyncIterator[Chat]:
     """A provider for *url*, closed at the end."""
     if "api_key" in row:
         row["api_key"] = SecretStr(row["api_key"])
-    made = LiteLLMProvider(name, ProviderConfig(litellm=litellm, base_url=url, **row))
+    made = build_provider(name, ProviderConfig(litellm=litellm, base_url=url, **row))
     try:
         yield made
     finally:
@@ -122,8 +133,6 @@ async def provider(
 def ask(model: str = "some/model", provider: str = "local", **options: Any) -> ProviderRequest:
     """A request as the attempt loop makes it."""
     return ProviderRequest(
-        request_id="0190-request",
-        alias="fast",
         deployment=Deployment(provider=provider, model=model),
         messages=options.pop("messages", [{"role": "user", "content": "Hello"}]),
         **options,

@@ -6,10 +6,10 @@ import inspect
 from typing import Any
 
 import pytest
+from llm_router.providers.litellm.arguments import target_of
 
 from llm_router.config.model import ProviderConfig
 from llm_router.providers.importing import load
-from llm_router.providers.litellm.arguments import target_of
 from tests.providers.litellm_wire import answer, ask, provider, wire
 
 KEY = "test-key-0123456789"

@@ -1,12 +1,10 @@
-"""Requests and answers through `litellm.acompletion`, over real sockets."""
+"""Requests and answers of providers of OpenAI's wire, over real sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -24,8 +22,9 @@ from llm_router.errors import (
     UnsupportedFeatureError,
 )
 from llm_router.options.request import PARAM_NAMES
-from llm_router.providers.litellm.provider import LiteLLMProvider
-from tests.providers.litellm_wire import Wire, answer, ask, provider, wire
+from llm_router.providers.base import Chat
+from llm_router.providers.registry import build_provider
+from tests.providers.scripted import Wire, answer, ask, provider, wire
 
 KEY = "test-key-0123456789"
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -64,12 +63,7 @@ async def test_an_answer_is_read_whole_when_a_local_server_gives_it() -> None:
         server.json(answer())
         reply = await local.complete(ask())
     assert (reply.text, reply.finish_reason, reply.model) == ("hi", "stop", "served-model")
-    assert (reply.alias, reply.requested_model, reply.provider) == (
-        "fast",
-        "local/some/model",
-        "local",
-    )
-    assert (reply.response_id, reply.request_id) == ("c-1", "0190-request")
+    assert (reply.alias, reply.request_id, reply.response_id) == (None, "", "c-1")
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (10, 2)
     assert reply.cost.total is None and reply.cost.source == "unknown"
     assert server.bodies[0]["model"] == "some/model"
@@ -86,45 +80,11 @@ async def test_every_parameter_is_sent_when_the_wire_is_openais() -> None:
     assert server.requests[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
-async def test_every_parameter_is_sent_when_openrouter_goes_through_litellm() -> None:
-    row = {"litellm": "openrouter", "name": "openrouter", "path": "acompletion"}
-    params = EVERY_PARAM | {"reasoning": "low"}
-    async with wire() as server, provider(server.url, api_key=KEY, **row) as router:
-        server.json(answer())
-        await router.complete(
-            ask("auto", "openrouter", params=params, user="u-1", openrouter={"models": ["a/b"]})
-        )
-    sent = server.bodies[0]
-    # LiteLLM adds `usage`, which OpenRouter ignores.
-    assert sent.pop("usage") == {"include": True}
-    assert sent.pop("messages") == [{"role": "user", "content": "Hello"}]
-    assert sent == {
-        **EVERY_PARAM,
-        "reasoning": {"effort": "low"},
-        "user": "u-1",
-        "models": ["a/b"],
-        "model": "openrouter/auto",
-    }
-    headers = server.requests[0].headers
-    assert "HTTP-Referer" not in headers and "X-Title" not in headers
-
-
-async def test_the_application_is_named_when_openrouter_goes_through_litellm() -> None:
-    row: dict[str, Any] = {"litellm": "openrouter", "name": "openrouter", "path": "acompletion"}
-    row |= {"app": {"title": "App", "url": "https://app.example"}, "headers": {"X-Own": "1"}}
-    async with wire() as server, provider(server.url, api_key=KEY, **row) as router:
-        server.json(answer())
-        await router.complete(ask("a/b", "openrouter"))
-    headers = server.requests[0].headers
-    assert headers["HTTP-Referer"] == "https://app.example"
-    assert (headers["X-OpenRouter-Title"], headers["X-Own"]) == ("App", "1")
-
-
-@pytest.mark.parametrize("litellm", ["openai", "deepseek", "mistral", "anthropic"])
+@pytest.mark.parametrize("litellm", ["openai", "deepseek", "mistral", "huggingface", "xai"])
 async def test_no_key_of_the_environment_is_sent_when_the_row_has_none(
     litellm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("OPENAI", "DEEPSEEK", "MISTRAL", "ANTHROPIC"):
+    for name in ("OPENAI", "DEEPSEEK", "MISTRAL", "HUGGINGFACE", "XAI"):
         monkeypatch.setenv(f"{name}_API_KEY", "sk-from-the-environment")
     monkeypatch.setenv("OPENAI_ORGANIZATION", "org-from-the-environment")
     async with wire() as server, provider(server.url, litellm) as local:
@@ -141,25 +101,15 @@ async def test_no_key_of_the_environment_is_sent_when_the_row_has_none(
         ("local", ProviderConfig(litellm="openai", api_key=ApiKey("", "MY_KEY"))),
         ("my-row", ProviderConfig(litellm="openai", api_key=SecretStr(""))),
         ("openrouter", ProviderConfig(path="acompletion")),
+        ("openrouter", ProviderConfig()),
     ],
 )
 async def test_nothing_is_sent_when_the_key_is_missing(name: str, row: ProviderConfig) -> None:
     with pytest.raises(MissingCredentialsError) as caught:
-        await LiteLLMProvider(name, row).complete(ask(provider=name))
+        await build_provider(name, row).complete(ask(provider=name))
     wanted = {"local": "MY_KEY", "my-row": "MY_ROW_API_KEY", "openrouter": "OPENROUTER_API_KEY"}
     assert caught.value.env_var == wanted[name]
     assert wanted[name] in str(caught.value) and "llm-router sandbox" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"params": {"top_a": 0.1}}, {"extra_body": {"x": 1}}, {"params": {"metadata": {"a": "b"}}}],
-)
-async def test_an_option_is_refused_when_litellm_would_drop_it(options: dict[str, Any]) -> None:
-    async with wire() as server, provider(server.url, "anthropic") as claude:
-        with pytest.raises(UnsupportedFeatureError, match="LiteLLM does not send") as caught:
-            await claude.complete(ask("claude-x", **options))
-    assert server.requests == [] and caught.value.provider == "local"
 
 
 async def test_the_calls_own_fields_are_refused_in_extra_body() -> None:
@@ -213,7 +163,7 @@ async def test_the_reported_cost_stays_the_total_when_the_row_has_prices_too() -
     assert reply.cost.computed == Decimal("0.000033")  # 5*3 + 4*1 + 1*4 + 2*5
 
 
-async def test_what_litellm_would_lose_is_kept_when_the_raw_answer_is_read() -> None:
+async def test_what_litellm_would_lose_is_kept() -> None:
     message = {
         "role": "assistant",
         "content": None,
@@ -250,64 +200,6 @@ async def test_what_litellm_would_lose_is_kept_when_the_raw_answer_is_read() -> 
     assert reply.cost.total == Decimal("0.50000123")
 
 
-ANTHROPIC = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-x",
-    "content": [
-        {"type": "text", "text": "hi"},
-        {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}},
-    ],
-    "stop_reason": "tool_use",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 3},
-}
-
-
-async def test_litellms_object_is_read_when_the_wire_is_not_openais() -> None:
-    async with wire() as server, provider(server.url, "anthropic", api_key=KEY) as claude:
-        server.json(ANTHROPIC)
-        reply = await claude.complete(ask("claude-x", params={"max_tokens": 50}))
-    assert server.requests[0].headers["x-api-key"] == KEY
-    assert (reply.text, reply.finish_reason) == ("hi", "tool_calls")
-    assert reply.tool_calls[0].arguments == {"a": 1}
-    assert reply.usage.output_tokens == 2 and reply.usage.cache_read_tokens == 3
-    assert reply.cost.total is None
-
-
-@pytest.mark.parametrize(("cache", "ttl"), [("auto", None), ("1h", "1h"), ("off", None)])
-async def test_anthropics_breakpoints_reach_it_when_caching_is_asked_for(
-    cache: Any, ttl: str | None
-) -> None:
-    rules = {"role": "system", "content": "Be brief."}
-    messages = [rules, {"role": "user", "content": "hi"}]
-    async with wire() as server, provider(server.url, "anthropic", api_key=KEY) as claude:
-        server.json(ANTHROPIC)
-        await claude.complete(
-            ask("claude-x", messages=messages, params={"max_tokens": 50}, cache=cache)
-        )
-    mark = server.bodies[0]["system"][0].get("cache_control")
-    wanted = {"type": "ephemeral"} | ({"ttl": ttl} if ttl else {})
-    assert mark == (None if cache == "off" else wanted)
-    assert rules == {"role": "system", "content": "Be brief."}
-
-
-async def test_an_emulated_schema_is_read_from_litellm_when_it_was_a_tool_call() -> None:
-    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
-    function = {"name": "json_tool_call", "arguments": '{"a": 1}'}
-    call = {"id": "t", "type": "function", "function": function}
-    message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    body = answer(
-        choices=[{"index": 0, "finish_reason": "tool_calls", "message": message}],
-        service_tier="on_demand",
-    )
-    async with wire() as server, provider(server.url, "groq", api_key=KEY) as groq:
-        server.json(body)
-        reply = await groq.complete(ask("llama", params={"response_format": schema}))
-    assert reply.text == '{"a": 1}' and reply.tool_calls == ()
-
-
 async def test_an_answer_without_content_is_an_error_when_nothing_was_generated() -> None:
     message = {"role": "assistant", "content": ""}
     choices = [{"index": 0, "finish_reason": None, "message": message}]
@@ -319,7 +211,7 @@ async def test_an_answer_without_content_is_an_error_when_nothing_was_generated(
                 await local.complete(ask())
 
 
-@pytest.mark.parametrize("litellm", ["openai", "openrouter", "anthropic"])
+@pytest.mark.parametrize("litellm", ["openai", "openrouter", "deepseek"])
 async def test_one_request_is_sent_when_the_connection_breaks(litellm: str) -> None:
     async def drop(request: web.Request) -> web.Response:
         assert request.transport is not None
@@ -331,13 +223,13 @@ async def test_one_request_is_sent_when_the_connection_breaks(litellm: str) -> N
         with pytest.raises(ProviderConnectionError) as caught:
             await local.complete(ask())
     assert len(server.requests) == 1
-    assert caught.value.model == "local/some/model" and caught.value.request_id == "0190-request"
+    assert caught.value.__cause__ is None, "aiohttp's error shows the request, its key among it"
 
 
-@pytest.mark.parametrize("litellm", ["openai", "openrouter", "anthropic", "deepseek"])
+@pytest.mark.parametrize("litellm", ["openai", "groq", "azure", "deepseek"])
 async def test_one_connection_is_tried_when_it_is_refused(litellm: str, refusing: Refusing) -> None:
     async with provider(refusing.url, litellm, api_key=KEY) as local:
-        with pytest.raises(ProviderConnectionError, match=r"local: 127\.0\.0\.1:\d+: .*base_url"):
+        with pytest.raises(ProviderConnectionError, match=r"127\.0\.0\.1:\d+ "):
             await local.complete(ask())
         with pytest.raises(ProviderConnectionError):
             await local.stream(ask())
@@ -384,15 +276,15 @@ async def test_a_redirect_is_not_followed_when_a_server_sends_one() -> None:
 def test_nothing_stays_open_when_several_loops_ran_one_after_the_other() -> None:
     made = []
 
-    async def one_loop(shared: LiteLLMProvider | None) -> None:
+    async def one_loop(shared: Chat | None) -> None:
         async with wire() as server:
             server.json(answer())
-            own = LiteLLMProvider("local", ProviderConfig(litellm="openai", base_url=server.url))
+            own = build_provider("local", ProviderConfig(litellm="openai", base_url=server.url))
             made.append(own)
             for _ in range(2):
                 assert (await own.complete(ask())).text == "hi"
 
-    asyncio.run(one_loop(None))  # LiteLLM's and the executor's own descriptors
+    asyncio.run(one_loop(None))  # what the first call of a process opens
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count is all that is needed
     for _ in range(5):
@@ -407,30 +299,12 @@ async def test_the_connection_is_ours_and_closed_when_the_provider_is_closed() -
         async with provider(server.url, "openrouter", api_key=KEY) as router:
             await router.complete(ask())
             await router.complete(ask())
-            client = await router._clients.get()
             assert server.requests[0].transport is server.requests[1].transport
-        assert client.is_closed
+            assert server.requests[0].transport is not None
         await router.aclose()
-
-
-async def test_nothing_is_sent_or_left_when_a_call_is_cancelled_in_the_queue() -> None:
-    """LiteLLM waits for a thread of the loop's pool before it sends."""
-    loop = asyncio.get_running_loop()
-    async with wire() as server, provider(server.url) as local:
-        server.json(answer())
-        await local.open()
-        pool = ThreadPoolExecutor(1)
-        loop.set_default_executor(pool)
-        release = threading.Event()
-        blocked = loop.run_in_executor(None, release.wait)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await local.complete(ask())
-        release.set()
-        await blocked
-        await asyncio.wait(local._abandoned)
-    gc.collect()
-    assert server.requests == []
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0.01)
 
 
 async def test_the_connection_is_dropped_when_a_call_is_cancelled_on_the_way() -> None:
@@ -451,7 +325,8 @@ async def test_the_connection_is_dropped_when_a_call_is_cancelled_on_the_way() -
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert local._abandoned == set()
+        async with asyncio.timeout(5):
+            await gone.wait()
 
 
 async def test_the_preview_shows_the_body_that_is_sent() -> None:
@@ -465,7 +340,7 @@ async def test_the_preview_shows_the_body_that_is_sent() -> None:
         await local.complete(request)
     assert shown.body == server.bodies[0]
     assert shown.url == f"{server.url}/chat/completions" and KEY not in str(shown)
-    assert shown.headers["X-A"] == "b"
+    assert shown.headers["X-A"] == "[redacted]"
 
 
 def sent_to(server: Wire) -> list[str]:

@@ -13,17 +13,24 @@ import httpx
 import pytest
 
 import llm_router.errors as ours
-from llm_router.providers.importing import load
-from llm_router.providers.litellm.connection import Exchange
-from llm_router.providers.litellm.errors import TABLE, sentence_of, translate
-from llm_router.wires.statuses import error_class
-from tests.providers.litellm_wire import ask, provider, wire
+from llm_router.providers.acompletion.errors import TABLE, sentence_of, translate
+from llm_router.providers.importing import load_here
+from llm_router.wires.openai import OpenAIWire
+from tests.providers.acompletion.test_streams import ACOMPLETION
+from tests.providers.scripted import ask, provider, wire
 
-KEY = "test-key-0123456789"
+# Of 1.105.7, 1.109.3 and 1.110.2: those that say no more than their status.
+BY_STATUS = frozenset({
+    "APIConnectionError", "APIError", "AuthenticationError", "BadGatewayError", "BadRequestError",
+    "CallerCredentialAuthenticationError", "CallerCredentialRateLimitError", "InternalServerError",
+    "InvalidRequestError", "MidStreamFallbackError", "MockException", "NotFoundError",
+    "OpenAIError", "PaymentRequiredError", "PermissionDeniedError", "RateLimitError",
+    "ServiceUnavailableError", "UnprocessableEntityError",
+})  # fmt: skip
 
 
-async def test_every_exception_class_that_litellm_exports_is_in_the_table() -> None:
-    litellm = await load()
+def test_every_exception_class_that_litellm_exports_is_known() -> None:
+    litellm = load_here()
     exported = {
         name
         for module in (litellm, litellm.exceptions)
@@ -32,7 +39,7 @@ async def test_every_exception_class_that_litellm_exports_is_in_the_table() -> N
         and issubclass(value, Exception)
         and value.__module__.startswith("litellm.exceptions")
     }
-    assert exported and exported - TABLE.keys() == set()
+    assert exported and exported - TABLE.keys() - BY_STATUS == set()
     assert all(issubclass(kind, ours.LLMRouterError) for kind in TABLE.values())
 
 
@@ -58,15 +65,14 @@ async def test_every_exception_class_that_litellm_exports_is_in_the_table() -> N
 async def test_a_status_is_its_class_with_the_providers_sentence(
     litellm: str, status: int, kind: type[ours.ProviderError]
 ) -> None:
-    async with wire() as server, provider(server.url, litellm, api_key=KEY) as local:
-        body = {"error": {"message": f"Sorry, {KEY}", "code": status}, "user_id": "user_2abcdefgh"}
+    async with wire() as server, provider(server.url, litellm, **ACOMPLETION) as local:
+        body = {"error": {"message": "Sorry", "code": status}, "user_id": "user_2abcdefgh"}
         server.json(body, status=status, headers={"Retry-After": "7", "X-Generation-Id": "gen-1"})
         with pytest.raises(kind) as caught:
             await local.complete(ask())
     error = caught.value
-    assert type(error) is kind and error.message == "Sorry, [redacted]"
+    assert type(error) is kind and error.message == "Sorry"
     assert (error.status_code, error.retry_after, error.response_id) == (status, 7, "gen-1")
-    assert (error.alias, error.model) == ("fast", "local/some/model")
     assert len(server.requests) == 1
     assert "user_2abcdefgh" not in repr(vars(error))
     again = pickle.loads(pickle.dumps(error))
@@ -74,7 +80,7 @@ async def test_a_status_is_its_class_with_the_providers_sentence(
 
 
 async def test_a_404_is_about_the_model_when_the_provider_is_not_openrouter() -> None:
-    async with wire() as server, provider(server.url) as local:
+    async with wire() as server, provider(server.url, **ACOMPLETION) as local:
         server.json({"error": {"message": "no such model", "code": "model_not_found"}}, status=404)
         with pytest.raises(ours.ModelNotFoundError, match="no such model") as caught:
             await local.complete(ask())
@@ -83,7 +89,7 @@ async def test_a_404_is_about_the_model_when_the_provider_is_not_openrouter() ->
 
 async def test_words_refine_a_status_when_it_means_several_things() -> None:
     sentence = "This endpoint's maximum context length is 100 tokens. You requested 200 tokens"
-    async with wire() as server, provider(server.url) as local:
+    async with wire() as server, provider(server.url, **ACOMPLETION) as local:
         server.json({"error": {"message": sentence, "code": 400}}, status=400)
         with pytest.raises(ours.ContextWindowExceededError):
             await local.complete(ask())
@@ -93,7 +99,7 @@ async def test_a_date_and_milliseconds_are_understood_when_a_limit_is_hit() -> N
     at = datetime.now(UTC) + timedelta(seconds=30)
     headers = {"Retry-After": format_datetime(at, usegmt=True)}
     headers |= {"X-RateLimit-Reset": "1759845420000", "X-RateLimit-Limit": "20"}
-    async with wire() as server, provider(server.url, "openrouter", api_key=KEY) as local:
+    async with wire() as server, provider(server.url, "openrouter", **ACOMPLETION) as local:
         server.json({"error": {"message": "Rate limit", "code": 429}}, 429, headers)
         with pytest.raises(ours.RateLimitError) as caught:
             await local.complete(ask())
@@ -104,7 +110,7 @@ async def test_a_date_and_milliseconds_are_understood_when_a_limit_is_hit() -> N
 async def test_the_upstreams_sentence_is_kept_when_openrouter_passes_it_on() -> None:
     metadata = {"raw": '{"message": "upstream is full"}', "provider_name": "Azure"}
     said = {"message": "Provider returned error", "code": 502, "metadata": metadata}
-    async with wire() as server, provider(server.url, "openrouter", api_key=KEY) as local:
+    async with wire() as server, provider(server.url, "openrouter", **ACOMPLETION) as local:
         server.json({"error": said}, status=502)
         with pytest.raises(ours.ProviderUnavailableError) as caught:
             await local.complete(ask())
@@ -121,7 +127,7 @@ async def test_the_upstreams_sentence_is_kept_when_openrouter_passes_it_on() -> 
 async def test_an_unreadable_body_is_named_so_when_the_status_is_200(
     litellm: str, body: str
 ) -> None:
-    async with wire() as server, provider(server.url, litellm, api_key=KEY) as local:
+    async with wire() as server, provider(server.url, litellm, **ACOMPLETION) as local:
         server.json(body)
         with pytest.raises(ours.InvalidResponseError):
             await local.complete(ask())
@@ -146,11 +152,11 @@ class Behind(Exception):  # noqa: N818 - as LiteLLM's own: no error of ours
 
 
 def translated(error: BaseException) -> ours.LLMRouterError:
-    return translate(error, ask(), Exchange())
+    return translate(error, OpenAIWire())
 
 
 async def test_headers_and_body_are_found_when_only_litellm_kept_them() -> None:
-    await load()
+    load_here()
     error = litellms("RateLimitError", llm_provider="cohere", model="m")
     error.__context__ = Behind()
     found = translated(error)
@@ -171,15 +177,9 @@ async def test_headers_and_body_are_found_when_only_litellm_kept_them() -> None:
 async def test_a_class_that_means_one_thing_is_that(
     name: str, kind: type[ours.LLMRouterError]
 ) -> None:
-    await load()
+    load_here()
     found = translated(litellms(name, llm_provider="x", model="m"))
     assert type(found) is kind and found.message == "Sorry"
-
-
-async def test_an_unknown_provider_is_a_mistake_of_the_configuration() -> None:
-    async with provider("http://127.0.0.1:9/v1", "nowhere", api_key=KEY) as row:
-        with pytest.raises(ours.LLMRouterError, match="nowhere"):
-            await row.complete(ask())
 
 
 @pytest.mark.parametrize(
@@ -194,24 +194,15 @@ async def test_an_unknown_provider_is_a_mistake_of_the_configuration() -> None:
 async def test_the_cause_decides_when_litellm_says_status_500(
     cause: Exception, kind: type[ours.ProviderError]
 ) -> None:
-    await load()
+    load_here()
     error = litellms("APIConnectionError", llm_provider="x", model="m")
     error.__cause__ = cause
-    exchange = Exchange()
-    exchange.failure = cause if isinstance(cause, httpx.TransportError) else None
-    found = translate(error, ask(), exchange)
-    assert type(found) is kind
+    assert type(translated(error)) is kind
 
 
 def test_a_builtin_error_is_a_provider_error_when_nothing_else_is_known() -> None:
     found = translated(ValueError("invalid literal for int()"))
-    assert type(found) is ours.ProviderError and found.model == "local/some/model"
-
-
-def test_our_own_error_passes_when_litellm_wrapped_it() -> None:
-    outer = RuntimeError("wrapped")
-    outer.__cause__ = inner = ours.InvalidResponseError("too large")
-    assert translated(outer) is inner
+    assert type(found) is ours.ProviderError
 
 
 @pytest.mark.parametrize(
@@ -227,24 +218,3 @@ def test_our_own_error_passes_when_litellm_wrapped_it() -> None:
 )
 def test_the_sentence_is_the_providers_own(text: str, sentence: str) -> None:
     assert sentence_of(ValueError(text)) == sentence
-
-
-@pytest.mark.parametrize(
-    ("status", "message", "kind"),
-    [
-        (None, "", ours.ProviderError),
-        (200, "", ours.ProviderError),
-        (404, "No endpoints found for x", ours.NoEndpointError),
-        (404, "gone", ours.ModelNotFoundError),
-        (400, "x is not a valid model ID", ours.ModelNotFoundError),
-        (400, "prompt is too long", ours.ContextWindowExceededError),
-        (403, "flagged by moderation", ours.ContentFilteredError),
-        (403, "Key limit exceeded (total limit)", ours.InsufficientCreditsError),
-        (429, "insufficient_quota", ours.InsufficientCreditsError),
-        (418, "", ours.InvalidRequestError),
-        (524, "", ours.ProviderTimeoutError),
-        (599, "", ours.ProviderUnavailableError),
-    ],
-)
-def test_status_and_words_name_a_class(status: int | None, message: str, kind: type) -> None:
-    assert error_class(status, message) is kind

@@ -1,4 +1,4 @@
-"""Streams through `litellm.acompletion`, over real sockets."""
+"""Streams of providers of OpenAI's wire, over real sockets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from llm_router.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
-from llm_router.providers.litellm.provider import LiteLLMProvider
-from tests.providers.litellm_wire import DONE, ask, chunk, provider, wire
+from llm_router.providers.base import Chat
+from tests.providers.scripted import DONE, ask, chunk, provider, wire
 
 KEY = "test-key-0123456789"
 USAGE = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
 
 
-async def read(local: LiteLLMProvider, model: str = "some/model") -> tuple[list[Any], Any]:
+async def read(local: Chat, model: str = "some/model") -> tuple[list[Any], Any]:
     stream = await local.stream(ask(model, stream=True))
     try:
         return [event async for event in stream], stream.snapshot()
@@ -59,7 +59,9 @@ async def test_a_stream_gives_events_and_the_whole_answer_when_it_ends_well(lite
             DONE,
         )
         events, whole = await read(local)
-        assert server.bodies[0]["stream_options"] == {"include_usage": True}
+        # OpenRouter counts in every stream, and is sent what was asked for.
+        wanted = None if litellm == "openrouter" else {"include_usage": True}
+        assert server.bodies[0].get("stream_options") == wanted
         assert server.bodies[0]["stream"] is True
     kinds = [type(event) for event in events]
     assert kinds == [
@@ -125,7 +127,7 @@ async def test_an_error_event_is_its_own_class_when_a_stream_carries_one(
         with pytest.raises(ProviderError) as caught:
             await read(local)
     assert type(caught.value) is kind and caught.value.message == "The upstream gave up"
-    assert caught.value.status_code == status and caught.value.__cause__ is not None
+    assert caught.value.status_code == status
 
 
 @pytest.mark.parametrize("litellm", ["openai", "openrouter"])
@@ -178,37 +180,3 @@ async def test_the_connection_is_closed_when_a_stream_is_left_early(litellm: str
         async with asyncio.timeout(5):
             while server.open_streams:
                 await asyncio.sleep(0.01)
-
-
-def anthropic_events(*, whole: bool, counted: bool = True) -> list[str]:
-    usage = {"usage": {"input_tokens": 5, "output_tokens": 1}} if counted else {}
-    start: dict[str, Any] = {"id": "m", "type": "message", "role": "assistant", "content": []}
-    start |= {"model": "claude-x", "stop_reason": None} | usage
-    text = {"type": "text_delta", "text": "hello"}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "content_block_delta", "index": 0, "delta": text},
-        {"type": "content_block_stop", "index": 0},
-    ]
-    if whole:
-        end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
-        events.append(end | ({"usage": {"output_tokens": 4}} if counted else {}))
-        events.append({"type": "message_stop"})
-    return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events]
-
-
-async def test_litellms_chunks_are_read_when_the_wire_is_not_openais() -> None:
-    async with wire() as server, provider(server.url, "anthropic", api_key=KEY) as claude:
-        server.sse(*anthropic_events(whole=True))
-        events, whole = await read(claude, "claude-x")
-    assert TextDelta("hello") in events and whole.finish_reason == "stop"
-    assert (whole.usage.input_tokens, whole.usage.output_tokens) == (5, 4)
-    assert whole.cost.total is None
-
-
-async def test_a_stream_of_anthropics_wire_is_not_whole_when_it_is_cut() -> None:
-    async with wire() as server, provider(server.url, "anthropic", api_key=KEY) as claude:
-        server.sse(*anthropic_events(whole=False))
-        with pytest.raises(ProviderError):
-            await read(claude, "claude-x")

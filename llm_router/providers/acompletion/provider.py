@@ -1,0 +1,313 @@
+"""AcompletionProvider: a row through LiteLLM's own call, reading LiteLLM's objects.
+
+For kinds whose wire we do not read, and for hosts that rely on LiteLLM's callbacks (`path:
+acompletion`). What it loses against the wire's own bytes:
+
+- ten times the CPU and more, and a thread of the loop's pool for each call, which may be busy;
+- no catalogue: no `cost.computed`, no capabilities, no context length, no `reconcile`; a cost is
+  known where LiteLLM passes the provider's on, and from the row's prices, never from its own map;
+- an unstreamed answer without usage may carry counts that LiteLLM made; in a stream they are told
+  apart and left out;
+- a null or unknown finish reason reads as "stop", `native_finish_reason` is mostly gone, and a
+  choice that failed reads as a good answer;
+- a stream that is cut without an error may pass for a whole one at gemini and vertex_ai;
+- after an error inside a stream nothing more is read: a bill that follows it stays unknown, as do
+  `is_byok` and `cost_details` of OpenRouter's streams;
+- the connection is LiteLLM's: it asks once more by itself when a connection breaks, follows
+  redirects, inflates bodies without a bound, and keeps connections open after `aclose()`;
+- with a `base_url` and no key it sends the word "llm-router-no-key" as the key;
+- `idle_timeout` counts the chunks that LiteLLM passes on; it keeps empty ones back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import types
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from llm_router.answers.stream_events import UsageReport
+from llm_router.config.checks import missing_credentials
+from llm_router.errors import LLMRouterError, ProviderTimeoutError, UnsupportedFeatureError
+from llm_router.options.request import RequestPreview
+from llm_router.providers.acompletion.errors import translate
+from llm_router.providers.http import Secret
+from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
+from llm_router.providers.native import priced, secrets_of, stated
+from llm_router.providers.openrouter.caching import marked_messages
+from llm_router.providers.openrouter.request import asked_options, attribution, wire_model
+from llm_router.providers.requests import (
+    STAND_IN,
+    config_of,
+    copied,
+    given_options,
+    masked,
+    messages_for,
+)
+from llm_router.wires.openai import OpenAIWire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+    from llm_router.answers.completion import Completion
+    from llm_router.answers.models import ModelInfo
+    from llm_router.answers.stream_events import StreamEvent
+    from llm_router.config.model import ProviderConfig
+    from llm_router.options.request import ProviderRequest
+
+# LiteLLM's timeout is per socket read; the attempt is bounded by the Router, so this only must not.
+_NO_TIMEOUT = 86_400.0
+_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+class AcompletionProvider:
+    """A row served by LiteLLM. *any_field*: its wire takes what LiteLLM does not list."""
+
+    def __init__(self, name: str, row: ProviderConfig, *, any_field: bool) -> None:
+        self.name = name
+        self.secrets: tuple[str, ...] = secrets_of(row)
+        self._row = row
+        self._kind = row.kind(name)
+        self._any_field = any_field
+        self._wire = OpenAIWire(self._kind)
+        self._litellm: Any = None
+
+    async def open(self) -> None:
+        """Import LiteLLM, with what its first call would import, in a thread. Idempotent."""
+        if self._litellm is None:
+            self._litellm = await asyncio.to_thread(self._load)
+
+    def _load(self) -> Any:
+        litellm = load_for_calls_here()
+        with quiet():
+            config_of(litellm, self._kind, "any")
+        return litellm
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """Send one request and read LiteLLM's answer."""
+        response = await self._call(request)
+        body = json.dumps(_as_on_the_wire(response), default=str).encode()
+        answer = self._wire.read_answer(200, _headers_of(response), body)
+        return priced(answer, stated(self._row, request.model))
+
+    async def stream(self, request: ProviderRequest) -> AcompletionStream:
+        """Send one request; return when LiteLLM's stream is there."""
+        info = stated(self._row, request.model)
+        wrapper = await self._call(request)
+        return AcompletionStream(wrapper, self._wire, lambda answer: priced(answer, info))
+
+    async def _call(self, request: ProviderRequest) -> Any:
+        missing = missing_credentials(self.name, self._row)
+        if missing is not None:
+            raise missing
+        await self.open()
+        arguments = self._arguments(request) | self._connection()
+        ignore_litellms_warnings()
+        try:
+            return await _without_leftovers(self._litellm.acompletion(**arguments))
+        except Exception as error:  # LiteLLM raises builtin classes too; all are translated
+            failure = translate(error, self._wire)
+        raise failure
+
+    def _connection(self) -> dict[str, Any]:
+        """Return where and with which key; a key of the environment never goes to a base_url."""
+        base_url, headers = self._row.base_url, self._headers()
+        key = self._row.key or (STAND_IN if base_url else None)
+        named = {"api_key": key and Secret(key), "base_url": base_url, "extra_headers": headers}
+        return {name: value for name, value in named.items() if value} | {
+            "num_retries": 0,
+            "max_retries": 0,
+            "drop_params": False,
+            "caching": False,
+            "timeout": _NO_TIMEOUT,
+        }
+
+    def _headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        if self._kind == "openrouter":
+            # LiteLLM would name itself; an empty name is none.
+            headers = {"HTTP-Referer": "", "X-Title": ""} | attribution(self._row.app)
+        return headers | {name: Secret(value) for name, value in self._row.headers.items()}
+
+    def _arguments(self, request: ProviderRequest) -> dict[str, Any]:
+        """Return model, messages and options as keyword arguments of `acompletion`.
+
+        Raises UnsupportedFeatureError for what LiteLLM would leave out of the request.
+        """
+        if self._kind == "openrouter":
+            # LiteLLM lays `extra_body` over its own work untouched.
+            model, known, extra = wire_model(request.model), {}, asked_options(request)
+            messages = copied(marked_messages(request, model, extra))
+        else:
+            model, (known, extra) = request.model, self._known_and_extra(request)
+            messages = messages_for(marked_messages(request, f"{self._kind}/{model}", known))
+        return {
+            "model": f"{self._kind}/{model}",
+            "messages": messages,
+            **copied(known),
+            **({"extra_body": copied(extra)} if extra else {}),
+            **(_STREAMED if request.stream else {}),
+        }
+
+    def _known_and_extra(self, request: ProviderRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+        listed = self._litellm.get_supported_openai_params(
+            model=request.model, custom_llm_provider=self._kind
+        )
+        supported = frozenset(listed or ())
+        asked = given_options(request, self._kind, supported)
+        # LiteLLM takes `metadata` and `user` for its own, to log and to authenticate by.
+        by_litellm = supported - {"metadata", "user"}
+        known = {name: value for name, value in asked.items() if name in by_litellm}
+        extra = {n: value for n, value in asked.items() if n not in known} | request.extra_body
+        if extra and not self._any_field:
+            raise UnsupportedFeatureError(
+                f"LiteLLM does not send {sorted(extra)[0]!r} to {request.deployment.name}",
+                provider=self.name,
+                hint="Leave it out, or ask another deployment",
+            )
+        return known, extra
+
+    def known(self, model: str) -> ModelInfo | None:
+        """Return the prices that the row states for *model*. No I/O."""
+        return stated(self._row, model)
+
+    def preview(self, request: ProviderRequest) -> RequestPreview:
+        """Return what LiteLLM is asked to send, in OpenAI's names. Needs `open()`, no I/O."""
+        if self._litellm is None:
+            raise RuntimeError("await open() first")
+        body = self._arguments(request)
+        body |= body.pop("extra_body", {})
+        body["model"] = body["model"].partition("/")[2]
+        key = {"Authorization": Secret("…")} if self._row.key else {}
+        address = self._row.base_url or f"litellm:{self._kind}"
+        return RequestPreview(url=address, headers=masked(key | self._headers()), body=body)
+
+    async def aclose(self) -> None:
+        """Do nothing: the connections are LiteLLM's, and the host may use them too."""
+
+
+class AcompletionStream:
+    """The ProviderStream over LiteLLM's CustomStreamWrapper, read back as OpenAI's wire."""
+
+    def __init__(
+        self, wrapper: Any, wire: OpenAIWire, finished: Callable[[Completion], Completion]
+    ) -> None:
+        self.idle_timeout: float | None = None
+        self._wrapper, self._wire, self._finished = wrapper, wire, finished
+        self._reader = wire.reader(_headers_of(wrapper))
+        self._events: deque[StreamEvent] = deque()
+        self._over = False
+
+    def __aiter__(self) -> AcompletionStream:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        """Return the next event. Raises the ProviderError that the stream ended in."""
+        while not self._events:
+            if self._over:
+                raise StopAsyncIteration
+            await self._fill()
+        event = self._events.popleft()
+        if type(event) is UsageReport:
+            return UsageReport(event.usage, self.snapshot().cost)
+        return event
+
+    async def _fill(self) -> None:
+        try:
+            async with asyncio.timeout(self.idle_timeout) as idle:
+                chunk = await anext(self._wrapper)
+        except StopAsyncIteration:
+            self._over = True
+            self._events.extend(self._reader.close())
+            return
+        except Exception as error:  # LiteLLM raises builtin classes too; all are translated
+            failure = self._failure(error, idled=idle.expired())
+        else:
+            self._events.extend(self._reader.feed(self._event(chunk)))
+            return
+        await self.aclose()
+        raise failure
+
+    def _event(self, chunk: Any) -> bytes:
+        """Return *chunk* as a server-sent event, without what LiteLLM made up.
+
+        Cut streams get a finish reason from it, uncounted ones usage.
+        """
+        wrapper = self._wrapper
+        body = _as_on_the_wire(chunk)
+        if not (wrapper.received_finish_reason or wrapper.intermittent_finish_reason):
+            for choice in body["choices"]:
+                choice["finish_reason"] = None
+        if not any(getattr(one, "usage", None) for one in wrapper.chunks):
+            body.pop("usage", None)
+        return b"data: " + json.dumps(body, default=str).encode() + b"\n\n"
+
+    def _failure(self, error: Exception, *, idled: bool) -> LLMRouterError:
+        if not idled:
+            return self._reader.error or translate(error, self._wire)
+        return ProviderTimeoutError(
+            f"No data event came for {self.idle_timeout:g} s",
+            hint="Raise idle_timeout if the model may pause for so long.",
+        )
+
+    def snapshot(self) -> Completion:
+        """Return what has come so far, the whole answer after the end."""
+        return self._finished(self._reader.snapshot())
+
+    async def aclose(self) -> None:
+        """Close the stream. Idempotent."""
+        self._over = True
+        close = getattr(self._wrapper, "aclose", None)
+        if close is not None:
+            await close()
+
+
+@types.coroutine
+def _without_leftovers(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Await `acompletion`; cancelled in its first wait, close what that would still bring.
+
+    It builds the request in a thread, which returns a coroutine that then sends it. Cancelled in
+    between, asyncio would drop that coroutine, and Python warn that nobody awaited it.
+    """
+    steps = call.__await__()
+    first = steps.send(None)
+    if isinstance(first, asyncio.Future):
+        try:
+            yield from asyncio.shield(first)
+        except asyncio.CancelledError as cancelled:
+            first.add_done_callback(_close_result)
+            return steps.throw(cancelled)
+        except Exception:  # raised again where `acompletion` looks at its result
+            pass
+    else:
+        yield first
+    return (yield from steps)
+
+
+def _close_result(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        result = future.result()
+        if asyncio.iscoroutine(result):
+            result.close()
+
+
+def _as_on_the_wire(source: Any) -> dict[str, Any]:
+    """Return an answer or a chunk of LiteLLM in the shape in which the provider sent it."""
+    body: dict[str, Any] = source.model_dump(mode="json", exclude_none=True)
+    for choice in body["choices"]:
+        for part in (choice, choice.get("message", {}), choice.get("delta", {})):
+            # What LiteLLM moved aside as specific to a provider.
+            for name, value in part.pop("provider_specific_fields", {}).items():
+                part.setdefault(name, value)
+    upstream = (getattr(source, "_hidden_params", None) or {}).get("upstream_provider")
+    return {"provider": upstream} | body
+
+
+def _headers_of(source: Any) -> dict[str, str]:
+    """Return the answer's headers, where LiteLLM keeps them."""
+    hidden = getattr(source, "_hidden_params", None) or {}
+    return {
+        str(name).removeprefix("llm_provider-"): str(value)
+        for name, value in (hidden.get("additional_headers") or {}).items()
+    }

@@ -1,1 +1,0 @@
-"""Every provider that LiteLLM knows, through `litellm.acompletion`."""

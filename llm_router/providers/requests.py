@@ -1,0 +1,315 @@
+"""What is sent to a provider of OpenAI's wire: URL, headers and body, by LiteLLM's configuration.
+
+LiteLLM knows how each provider wants its options named, its messages shaped and its key sent.
+It also drops and edits options without a word, so what was asked is compared with what came out:
+
+- what the configuration does not list, or would leave out, is sent by OpenAI's name for it;
+- a number that it would change is sent as it was asked;
+- a schema (`response_format`) is always sent as it was asked: for models it does not know LiteLLM
+  asks for a tool call instead, which only its own reading of the answer turns back;
+- what it refuses (a temperature for a reasoning model) is an UnsupportedFeatureError.
+
+Inside messages and tools its edits stand: they are what the provider takes. It never sees the
+caller's own objects, nor the key.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlsplit
+
+from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
+from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
+from llm_router.providers.http import Secret
+from llm_router.providers.importing import quiet
+from llm_router.redaction import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from llm_router.config.model import ProviderConfig
+    from llm_router.errors import LLMRouterError
+    from llm_router.options.request import Message, ProviderRequest
+
+STAND_IN = "llm-router-no-key"
+"""Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
+AZURE_API_VERSION = "2024-10-21"
+"""The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
+_OURS = frozenset({"model", "messages", "stream"})
+_OPENAI_URL = "https://api.openai.com/v1"
+_OPENAI_HOST = "api.openai.com"
+_VERBATIM = frozenset({"response_format", "metadata"})
+# OpenRouter's own keys of an assistant turn; other providers refuse a message that has them.
+_OPENROUTERS_OWN = frozenset({"reasoning", "reasoning_details", "annotations", "images"})
+_MODELS_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One request as it goes out; what is secret in the headers is a `Secret`."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+class Builder(Protocol):
+    """Builds the requests of one provider row."""
+
+    address: str
+    """A URL at the provider, which tells host and scheme."""
+    headers: Mapping[str, str]
+    """Those of a request that is about no model."""
+
+    def build(self, request: ProviderRequest) -> Prepared:
+        """Return the request; nothing of the caller's is changed.
+
+        Raises ConfigurationError, UnsupportedFeatureError or InvalidRequestError for what cannot
+        be asked.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What does not change from call to call of one model."""
+
+    config: Any
+    """LiteLLM's configuration object for it."""
+    url: str
+    headers: Mapping[str, str]
+    supported: frozenset[str]
+    """The options that the configuration maps."""
+
+
+class RequestBuilder:
+    """The Builder of a row that LiteLLM has a configuration for. Making one blocks: in a thread."""
+
+    def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
+        self._litellm, self._row, self._name = litellm, row, name
+        self._kind = row.kind(name)
+        with quiet():
+            self._base_url, self._key = self._base_url_and_key()
+        self._targets = lru_cache(_MODELS_KEPT)(self._target)
+        anything = self._targets("any")
+        self.address, self.headers = anything.url, anything.headers
+
+    def build(self, request: ProviderRequest) -> Prepared:
+        """Return the request for the model and the options that were asked for."""
+        target = self._targets(request.model)
+        body = self._body(target, request)
+        return Prepared(target.url, target.headers, body)
+
+    def _body(self, target: _Target, request: ProviderRequest) -> dict[str, Any]:
+        asked = given_options(request, self._kind, target.supported)
+        mapped, verbatim = self._mapped(target, request.model, asked)
+        messages = messages_for(request.messages)
+        transform = target.config.transform_request
+        body = self._ask(transform, request.model, messages, dict(mapped), {}, {})
+        body.update(body.pop("extra_body", None) or {})
+        # What transform_request takes out on its own account, a tool_choice without tools say.
+        body |= {n: mapped[n] for n in asked if n in mapped and n not in body}
+        if request.stream:
+            body["stream"] = True
+            if "stream_options" in target.supported:
+                body["stream_options"] = {"include_usage": True}
+        return body | verbatim | request.extra_body
+
+    def _mapped(
+        self, target: _Target, model: str, asked: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return options by the provider's names, and those that are sent as they were asked."""
+        known = target.supported - _VERBATIM
+        given = {name: copied(value) for name, value in asked.items() if name in known}
+        change = target.config.map_openai_params
+        mapped: dict[str, Any] = self._ask(change, dict(given), {}, model, False)
+        kept = {name: value for name, value in asked.items() if name not in given}
+        for name, value in given.items():
+            if name not in mapped:
+                if not self._ask(change, {name: value}, {}, model, False):
+                    kept[name] = asked[name]
+            elif _is_other_number(value, mapped[name]):
+                kept[name] = mapped[name] = value
+        return mapped, kept
+
+    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except Exception as error:  # its own classes, and builtin ones
+            refused = refusal_of(error, self._name)
+        raise refused
+
+    def _target(self, model: str) -> _Target:
+        with quiet():
+            config = config_of(self._litellm, self._kind, model)
+            try:
+                url, headers = self._url(config, model), self._headers(config, model)
+                supported = frozenset(config.get_supported_openai_params(model) or ())
+            except (ValueError, self._litellm.exceptions.BadRequestError) as error:
+                problem = ConfigurationError(f"provider {self._name!r}: {sentence_of(error)}")
+            else:
+                return _Target(config, url, headers, supported)
+        raise problem
+
+    def _base_url_and_key(self) -> tuple[str | None, str]:
+        """Return where the provider is and the key; None where its configuration says where.
+
+        LiteLLM's own address of the provider goes with a key of the environment. A row that says
+        where gets the key it names, or none.
+        """
+        row = self._row
+        if row.base_url is not None:
+            return row.base_url, row.key
+        address, key = _OPENAI_URL, None
+        if self._kind != "openai":
+            _, _, key, address = self._litellm.get_llm_provider(model=f"{self._kind}/any")
+        own = os.environ.get(f"{self._kind.upper().replace('-', '_')}_API_KEY")
+        return (address.rstrip("/") if address else None), row.key or key or own or ""
+
+    def _url(self, config: Any, model: str) -> str:
+        if self._kind == "azure":
+            return _azure_url(self._row, self._name, model)
+        url: str = config.get_complete_url(self._base_url, STAND_IN, model, {}, {})
+        if self._base_url is None and urlsplit(url).hostname == _OPENAI_HOST:
+            # Where LiteLLM knows no address it falls back to OpenAI's.
+            raise _no_address(self._name)
+        return url
+
+    def _headers(self, config: Any, model: str) -> dict[str, str]:
+        if self._kind == "azure":
+            found = {"api-key": STAND_IN, "Content-Type": "application/json"}
+        else:
+            found = config.validate_environment(
+                {}, model, [], {}, {}, api_key=STAND_IN, api_base=self._base_url
+            )
+        return dressed(found, self._key, self._row.headers)
+
+
+def config_of(litellm: Any, kind: str, model: str) -> Any:
+    """Return LiteLLM's configuration of a model at a provider; OpenAI's where it has none."""
+    providers = litellm.types.utils.LlmProviders
+    try:
+        found = litellm.utils.ProviderConfigManager.get_provider_chat_config(model, providers(kind))
+    except ValueError:  # named as compatible, and no more
+        found = None
+    return found or litellm.OpenAIGPTConfig()
+
+
+def dressed(found: Mapping[str, str], key: str, own: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that go out: LiteLLM's with the key in them, the row's *own* over them.
+
+    Without a key none is sent. What a row says of headers may be a secret, and is kept as one.
+    """
+    headers = {"User-Agent": "llm_router"}
+    for name, value in found.items():
+        if STAND_IN in value:
+            if key:
+                headers[name] = Secret(value.replace(STAND_IN, key))
+        elif "litellm" not in value.lower():
+            headers[name] = value
+    theirs = {name.lower() for name in own}
+    headers = {n: value for n, value in headers.items() if n.lower() not in theirs}
+    headers |= {name: Secret(value) for name, value in own.items()}
+    for name, value in headers.items():
+        if "\n" in value or "\r" in value:
+            raise ConfigurationError(f"The value of the header {name!r} has a line break in it")
+    return headers
+
+
+def masked(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return *headers* as they may be shown."""
+    return {n: MASK if isinstance(value, Secret) else value for n, value in headers.items()}
+
+
+def messages_for(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return copies of *messages* without what only OpenRouter understands.
+
+    Raises UnsupportedFeatureError for a file by its URL, which LiteLLM would fetch.
+    """
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        taken_out = _OPENROUTERS_OWN if message.get("role") == "assistant" else frozenset()
+        found.append({n: copied(value) for n, value in message.items() if n not in taken_out})
+        content = message.get("content")
+        if not isinstance(content, str):
+            _refuse_urls_of_files(content or ())
+    return found
+
+
+def _refuse_urls_of_files(content: Sequence[Any]) -> None:
+    for part in content:
+        file = part.get("file") if isinstance(part, dict) else None
+        if isinstance(file, dict) and str(file.get("file_id", "")).startswith("http"):
+            raise UnsupportedFeatureError(
+                "file_id is no URL here", hint="Send the file's content as file_data."
+            )
+
+
+def copied(value: Any) -> Any:
+    """Return plain JSON data that may be written into; *value* is not."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    if hasattr(value, "items"):
+        return {name: copied(item) for name, item in value.items()}
+    return value
+
+
+def refuse_ours(given: Collection[str]) -> None:
+    """Raise ConfigurationError where options of the caller name what the call itself decides."""
+    if taken := _OURS.intersection(given):
+        raise ConfigurationError(
+            f"{sorted(taken)[0]!r} cannot be set through extra_body or openrouter: "
+            "it is decided by the call itself"
+        )
+
+
+def refusal_of(error: Exception, provider: str) -> LLMRouterError:
+    """Return our error for what LiteLLM's request building refused; nothing was sent."""
+    said = sentence_of(error)
+    if type(error).__name__ == "UnsupportedParamsError":
+        hint = "Leave it out, or ask another deployment."
+        return UnsupportedFeatureError(said, provider=provider, hint=hint)
+    return InvalidRequestError(f"No request could be built: {said}", provider=provider)
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return the words of one of LiteLLM's errors, without its own name before them."""
+    text = str(getattr(error, "message", None) or error).strip()
+    return text.removeprefix(f"litellm.{type(error).__name__}: ") or type(error).__name__
+
+
+def given_options(request: ProviderRequest, kind: str, supported: frozenset[str]) -> dict[str, Any]:
+    refuse_ours(request.extra_body)
+    asked = dict(request.params)
+    reasoning = normalise_reasoning(asked.pop("reasoning", None))
+    if reasoning:
+        asked |= litellm_reasoning(reasoning, kind, supported)
+    if request.user is not None:
+        asked["user"] = request.user
+    return asked
+
+
+def _is_other_number(asked: Any, sent: Any) -> bool:
+    return isinstance(asked, int | float) and asked != sent
+
+
+def _azure_url(row: ProviderConfig, name: str, model: str) -> str:
+    """Return Azure's address of a deployment; a base URL that ends in `/v1` needs no version."""
+    if row.base_url is None:
+        raise _no_address(name)
+    if row.base_url.endswith("/v1"):
+        return f"{row.base_url}/chat/completions"
+    version = row.api_version or AZURE_API_VERSION
+    base = f"{row.base_url.removesuffix('/openai')}/openai/deployments/{quote(model)}"
+    return f"{base}/chat/completions?api-version={version}"
+
+
+def _no_address(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"provider {name!r} has no address", hint=f"Set providers.{name}.base_url."
+    )
