@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ParsedCompletion,
         ToolCall,
     )
+    from llm_router.answers.embeddings import Embeddings
     from llm_router.config.model import RouterConfig
     from llm_router.errors import (
         AllDeploymentsFailedError,
@@ -82,6 +83,7 @@ __all__ = [
     "ContextWindowExceededError",
     "Cost",
     "DeadlineExceededError",
+    "Embeddings",
     "EmptyResponseError",
     "FilePart",
     "Image",
@@ -130,6 +132,7 @@ _HOMES = {
         "ParsedCompletion",
         "ToolCall",
     ),
+    "answers.embeddings": ("Embeddings",),
     "options.parts": ("AudioPart", "FilePart", "ImagePart", "VideoPart"),
     "options.tools": ("arguments_for", "tool_result"),
     "config.model": ("RouterConfig",),

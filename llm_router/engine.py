@@ -92,6 +92,7 @@ class Engine:
         """
         plan = self.planner.plan(model, options.get("provider"))
         self.planner.limits(plan, options)
+        operation.check(plan)
         return CallScope(self, operation, plan, options)
 
     async def answer(self, operation: Operation[A], model: str, options: Mapping[str, Any]) -> A:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from llm_router.config import loading
 from llm_router.engine import Engine
 from llm_router.errors import LedgerError, UnsupportedFeatureError
-from llm_router.later import LaterOperations
 from llm_router.operations.chat import Chat, ChatStream
+from llm_router.operations.embeddings import Embed
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
 from llm_router.providers.base import GenerationSource
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from llm_router.answers.completion import Completion, ParsedCompletion
+    from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.records import Observer
     from llm_router.config.model import RouterConfig, StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
-    from llm_router.options.request import CallOptions, Prompt
+    from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.routing.cooldown import Health
 
 T = TypeVar("T")
 
 
-class Router(LaterOperations):
+class Router:
     """Routes calls to the deployments of a configuration.
 
     Use as `async with Router.from_yaml(…) as router`. A Router that was never opened opens itself
@@ -188,6 +189,25 @@ class Router(LaterOperations):
         async with scope as call:
             step = AskingForSchema(chat, call, engine.provider, parse)
             return await parse_answer(step, chat, max_reasks)
+
+    async def embed(
+        self,
+        model: str,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        input_type: str | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Embeddings:
+        """Return one vector for each of *texts*, in their order.
+
+        *dimensions* shortens the vectors where the model can; *input_type* says what they are for
+        ("search_query", "search_document") where the model asks. An alias must fall back to the
+        same model only: else it is a ConfigurationError. Raises what `complete` does, and
+        UnsupportedFeatureError where no deployment of the alias serves vectors.
+        """
+        question = Embed.ask(texts, dimensions, input_type, options)
+        return await self._engine.answer(question, model, options)
 
     def explain(
         self, model: str, messages: Prompt = "…", **options: Unpack[CallOptions]

@@ -7,7 +7,7 @@ import atexit
 import os
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
 from llm_router.router import Router
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from llm_router.answers.completion import Completion, ParsedCompletion
+    from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.config.model import RouterConfig, StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
-    from llm_router.options.request import CallOptions, Prompt
+    from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
     from llm_router.streams import CompletionStream
@@ -198,29 +199,21 @@ class SyncRouter:
         """See `Router.report`."""
         return self._call(lambda: self._router.report(by=by, since=since, until=until))
 
-    def embed(self, model: str, texts: str | Sequence[str]) -> NoReturn:
+    def embed(
+        self,
+        model: str,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        input_type: str | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Embeddings:
         """See `Router.embed`."""
-        self._call(self._router.embed, model, texts)
-
-    def generate_image(self, model: str, prompt: str) -> NoReturn:
-        """See `Router.generate_image`."""
-        self._call(self._router.generate_image, model, prompt)
-
-    def transcribe(self, model: str, audio: bytes) -> NoReturn:
-        """See `Router.transcribe`."""
-        self._call(self._router.transcribe, model, audio)
-
-    def speak(self, model: str, text: str, *, voice: str | None = None) -> NoReturn:
-        """See `Router.speak`."""
-        self._call(lambda: self._router.speak(model, text, voice=voice))
-
-    def search(self, model: str, query: str) -> NoReturn:
-        """See `Router.search`."""
-        self._call(self._router.search, model, query)
-
-    def rerank(self, model: str, query: str, documents: Sequence[str]) -> NoReturn:
-        """See `Router.rerank`."""
-        self._call(self._router.rerank, model, query, documents)
+        return self._call(
+            lambda: self._router.embed(
+                model, texts, dimensions=dimensions, input_type=input_type, **options
+            )
+        )
 
 
 class SyncCompletionStream:

@@ -26,7 +26,7 @@ LAYERS = [
     ["providers"],
     ["routing"],
     ["operations"],
-    ["engine", "later"],
+    ["engine"],
     ["router", "streams", "sync"],
     ["cli", "testing"],
 ]

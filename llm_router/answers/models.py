@@ -29,6 +29,8 @@ class Prices:
         catalogue has no price of their own.
         """
         tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
+        if tokens_out is None and self.output == 0:
+            tokens_out = 0  # embeddings: nobody counts what costs nothing
         if self.input is None or self.output is None or tokens_in is None or tokens_out is None:
             return None
         read, write = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llm_router.errors import ProviderError
     from llm_router.options.request import Deployment
     from llm_router.routing.call import Call, RunningAttempt
+    from llm_router.routing.plan import Plan
 
 A = TypeVar("A")
 
@@ -49,6 +50,9 @@ class Operation(ABC, Generic[A]):
         TypeError for options that contradict each other, UnsupportedFeatureError for what this
         deployment cannot do.
         """
+
+    def check(self, plan: Plan) -> None:
+        """Raise ConfigurationError where these deployments cannot stand in for each other."""
 
     def unsuitable(self, info: ModelInfo) -> str | None:
         """Return why a model cannot serve this, as far as a catalogue knows; None when it may."""

@@ -48,16 +48,12 @@ class Params(TypedDict, total=False):
     metadata: Mapping[str, str] | None
 
 
-class CallOptions(Params, total=False):
-    """All keyword-only options of `complete`, `parse` and `stream`.
+class CommonOptions(TypedDict, total=False):
+    """Keyword-only options of every operation.
 
     A misspelt one is a TypeError. An option given here wins over the alias's own.
     """
 
-    system: str | None
-    """Put before the messages as the system message."""
-    params: Mapping[str, Any] | None
-    """Parameters together, as a mapping; single keywords win over it."""
     openrouter: Mapping[str, Any] | None
     """OpenRouter's own options (`provider`, `models`, `plugins`, …); other providers ignore it."""
     extra_body: Mapping[str, Any] | None
@@ -66,23 +62,33 @@ class CallOptions(Params, total=False):
     """Yours, for the ledger's reports; never sent."""
     user: str | None
     """An id of your end user; sent as `user`."""
-    cache: str | Mapping[str, str] | None
-    """Prompt-cache breakpoints: "auto", "off", or {"ttl": "5m" | "1h"}."""
     store: StorePolicy | None
     """What the ledger keeps of this call: "none", "metadata" or "full"."""
     provider: str | None
     """The provider row for a model whose prefix names none."""
     timeout: float | None
     """Seconds for one attempt."""
-    idle_timeout: float | None
-    """Seconds between two data events of a stream, after its first content."""
     deadline: float | None
     """Seconds for the whole call (a stream: until its first content), retries included."""
     max_attempts: int | None
     """How many requests the call may send, retries, fallbacks and re-asks together."""
 
 
+class CallOptions(Params, CommonOptions, total=False):
+    """All keyword-only options of `complete`, `parse` and `stream`."""
+
+    system: str | None
+    """Put before the messages as the system message."""
+    params: Mapping[str, Any] | None
+    """Parameters together, as a mapping; single keywords win over it."""
+    cache: str | Mapping[str, str] | None
+    """Prompt-cache breakpoints: "auto", "off", or {"ttl": "5m" | "1h"}."""
+    idle_timeout: float | None
+    """Seconds between two data events of a stream, after its first content."""
+
+
 PARAM_NAMES = frozenset(Params.__annotations__)
+COMMON_NAMES = frozenset(CommonOptions.__annotations__)
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
 
 
@@ -137,6 +143,24 @@ class ProviderRequest:
     request_id: Any = None
     alias: str | None = None
     """Told the answer's id with its headers: what is lost on its way is billed all the same."""
+
+    @property
+    def model(self) -> str:
+        return self.deployment.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest:
+    """One attempt of `embed` as an adapter gets it."""
+
+    deployment: Deployment
+    texts: Sequence[str]
+    dimensions: int | None = None
+    input_type: str | None = None
+    openrouter: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    user: str | None = None
+    answering: Callable[[str], None] | None = None
 
     @property
     def model(self) -> str:

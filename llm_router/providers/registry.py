@@ -46,6 +46,6 @@ def build_provider(name: str, row: ProviderConfig) -> Chat:
         from llm_router.providers.openrouter.provider import OpenRouterProvider
 
         return OpenRouterProvider(name, row)
-    from llm_router.providers.native import NativeProvider
+    from llm_router.providers.embeddings import OpenAIProvider
 
-    return NativeProvider(name, row, wire(kind))
+    return OpenAIProvider(name, row, OpenAIWire(kind))

@@ -72,6 +72,10 @@ class Builder(Protocol):
         """
         ...
 
+    def target(self, model: str) -> tuple[str, Mapping[str, str]]:
+        """Return the URL of a chat with *model*, and the headers of any request about it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Target:
@@ -102,6 +106,10 @@ class RequestBuilder:
         target = self._targets(request.model)
         body = self._body(target, request)
         return Prepared(target.url, target.headers, body)
+
+    def target(self, model: str) -> tuple[str, Mapping[str, str]]:
+        found = self._targets(model)
+        return found.url, found.headers
 
     def _body(self, target: _Target, request: ProviderRequest) -> dict[str, Any]:
         asked = given_options(request, self._kind, target.supported)

@@ -41,6 +41,9 @@ class OpenRouterBuilder:
         """Return the request with every key that was asked for, and no other."""
         return Prepared(self.address, self.headers, self.body(request))
 
+    def target(self, model: str) -> tuple[str, Mapping[str, str]]:
+        return self.address, self.headers
+
     def body(self, request: ProviderRequest) -> dict[str, Any]:
         """Return the body: model, messages, `stream` for a stream, and the options asked for."""
         model = wire_model(request.model)
