@@ -17,21 +17,22 @@ MASK = "[redacted]"
 _SHORTEST_SECRET = 8
 
 # Each pattern with the letters it begins with: where they are not, it need not be tried.
-# Keys give themselves away by their shape. Group 1, where there is one, stays.
+# Keys give themselves away by their shape. Group 1, where there is one, stays. What may hold a
+# key of another shape comes first.
 _KEYS = {
+    "earer ": re.compile(r"(earer )(?<=[Bb]earer )[A-Za-z0-9._~+/=\-]{8,}"),
+    "://": re.compile(r"(://)[^/\s:@]+:[^/\s@]+(?=@)"),  # user:password in a URL
+    "sk-": re.compile(r"sk-(?<!\wsk-)[A-Za-z0-9_\-]{8,}"),  # OpenAI, OpenRouter, Anthropic
     **{
         name: re.compile(rf"{name}[-_](?<!\w{name}[-_])[A-Za-z0-9_\-]{{16,}}")
         for name in ("pk", "rk", "gsk", "xai", "pplx", "hf", "r8", "nvapi", "key")
     },
     **{name: re.compile(rf"{name}(?<!\w{name})[0-9A-Z]{{12,}}") for name in ("AKIA", "ASIA")},
     "AIza": re.compile(r"AIza(?<!\wAIza)[0-9A-Za-z_\-]{20,}"),  # Google
-    "sk-": re.compile(r"sk-(?<!\wsk-)[A-Za-z0-9_\-]{8,}"),  # OpenAI, OpenRouter, Anthropic
     "gh": re.compile(r"gh[pousr]_(?<!\w....)[A-Za-z0-9]{20,}"),
     "eyJ": re.compile(  # JWT
         r"eyJ(?<![A-Za-z0-9_\-]eyJ)[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?"
     ),
-    "earer ": re.compile(r"(earer )(?<=[Bb]earer )[A-Za-z0-9._~+/=\-]{8,}"),
-    "://": re.compile(r"(://)[^/\s:@]+:[^/\s@]+(?=@)"),  # user:password in a URL
 }
 # A digit, a capital or its length tells an id from a word such as `user-friendly`.
 # Also as AWS and Google write them in what they say of a failure.

@@ -55,7 +55,7 @@ _FINISH: dict[str, FinishReason] = {
     "content_filter": "content_filter",
     **dict.fromkeys(_LENGTH, "length"),
 }
-_TEXT_PARTS = frozenset({"text", "output_text", None})
+_TEXT_PARTS = ("text", "output_text", None)  # A tuple: anything may be looked for in it.
 _JOINED = ("text", "summary", "data")
 _MOST_TICKS = 10**19
 # Cache reads at DeepSeek, Moonshot and Mistral.
