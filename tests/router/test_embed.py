@@ -41,7 +41,7 @@ class Upstream:
             return self.faults.pop(0)
         texts = self.server.posts[-1]["input"]
         items = [{"index": n, "embedding": [len(text), 1]} for n, text in enumerate(texts)]
-        usage = {"prompt_tokens": 9, "total_tokens": 9}
+        usage: dict[str, Any] = {"prompt_tokens": 9, "total_tokens": 9}
         if "/api/v1" in request.path and "openai" not in request.headers.get("X-Row", ""):
             usage |= {"cost": 0.00000018, "is_byok": False}
         body = {"data": items, "model": "text-embedding-3-small", "id": "gen-emb-1", "usage": usage}

@@ -6,7 +6,9 @@ import base64
 import json
 import struct
 from array import array
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -29,7 +31,12 @@ from tests import recordings
 WIRE = OpenAIWire("openrouter")
 
 
-def read(body: Any, count: int = 2, status: int = 200, **headers: str) -> Embeddings:
+def read(
+    body: Any,
+    count: int = 2,
+    status: int = 200,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Embeddings:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return read_embeddings(WIRE, status, headers, raw, count)
 
@@ -72,11 +79,11 @@ def test_unknown_is_none_when_the_answer_says_nothing_of_it() -> None:
     answer = read({"data": [{"embedding": [1.0]}]}, 1)
     assert answer.cost.total is None and answer.cost.source == "unknown"
     assert answer.usage.input_tokens is None and answer.response_id is None
-    assert read(data([1], [2]), **{"X-Generation-Id": "gen-emb-9"}).response_id == "gen-emb-9"
+    assert read(data([1], [2]), headers={"X-Generation-Id": "gen-emb-9"}).response_id == "gen-emb-9"
 
 
 @given(st.permutations(range(6)))
-def test_vectors_are_in_the_order_of_the_texts_whatever_order_they_came_in(
+def test_vectors_are_in_the_order_of_the_texts_however_they_came(
     order: list[int],
 ) -> None:
     items = [{"index": place, "embedding": [float(place)]} for place in order]
@@ -133,9 +140,7 @@ def test_the_recorded_answer_is_read_rightly(name: str) -> None:
     raw = (recordings.FOLDER / name).read_bytes()
     said = json.loads(raw, parse_float=Decimal)
     answer = read(raw, len(said["data"]))
-    assert (
-        answer.vectors[0].tolist() == array("f", map(float, said["data"][0]["embedding"])).tolist()
-    )
+    assert answer.vectors[0] == array("f", map(float, said["data"][0]["embedding"]))
     assert answer.cost.total == said["usage"]["cost"] == Decimal("1.8E-7")
     assert answer.usage.input_tokens == said["usage"]["prompt_tokens"]
     assert (answer.model, answer.upstream_provider) == (said["model"], said["provider"])
