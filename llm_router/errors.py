@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from llm_router.redaction import redact, redact_data
+from llm_router.redaction import redact, redact_data, redact_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,10 +68,11 @@ class LLMRouterError(Exception):
     """What to do about it, one sentence."""
 
     default_hint: ClassVar[str | None] = None
+    _redact = staticmethod(redact)
 
     def __init__(self, message: str, **details: Any) -> None:
         """Keep *message* and *details* (attributes of this class), redacted both."""
-        super().__init__(redact(message))
+        super().__init__(self._redact(message))
         self.add(**details)
 
     def add(self, **details: Any) -> None:
@@ -79,7 +80,7 @@ class LLMRouterError(Exception):
         for name, value in details.items():
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
-            setattr(self, name, redact(value) if isinstance(value, str) else value)
+            setattr(self, name, self._redact(value) if isinstance(value, str) else value)
 
     def fill(self, **details: Any) -> None:
         """Set those attributes that are still unknown."""
@@ -89,9 +90,9 @@ class LLMRouterError(Exception):
         """Take values known to be secret (the configured keys) out of every text."""
         known = tuple(secrets)
         if known:
-            self.args = (redact(self.message, known),)
+            self.args = (self._redact(self.message, known),)
             texts = {n: v for n, v in vars(self).items() if isinstance(v, str)}
-            vars(self).update({name: redact(text, known) for name, text in texts.items()})
+            vars(self).update({name: self._redact(text, known) for name, text in texts.items()})
 
     @property
     def message(self) -> str:
@@ -306,6 +307,7 @@ class StructuredOutputError(LLMRouterError):
 class SchemaValidationError(StructuredOutputError):
     """The output does not fit the schema, also after re-asking; `errors` says why, per text."""
 
+    _redact = staticmethod(redact_shapes)
     errors: tuple[str, ...] = ()
 
 

@@ -91,10 +91,23 @@ def redact_keys(text: str, secrets: Iterable[str] = ()) -> str:
 
     A label such as `user-4711ab` has the shape of an account id and is meant to be kept.
     """
+    return _without_named(_masked(_without(text, secrets), _KEYS))
+
+
+def redact_shapes(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return *text* without what has the shape of a key or an account id, whatever it is called.
+
+    For words about the application's own data: what stands behind its field `password` is no
+    secret of ours.
+    """
+    return _masked(_masked(_without(text, secrets), _KEYS), _ACCOUNTS)
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, MASK)
-    return _without_named(_masked(text, _KEYS))
+    return text
 
 
 def _masked(text: str, patterns: Mapping[str, re.Pattern[str]]) -> str:

@@ -29,18 +29,10 @@ MODULES = {
 # Owners of these rooms: mend, then take the name away.
 SLOW = {
     "config.variables._REFERENCE",
-    "operations.structured.reading._FENCE",
-    "operations.structured.reading._TOKEN",
-    "operations.structured.reading._TRAILING_COMMA",
-    "operations.structured.schema._LITERAL",
 }
 COMPILE_LATE = {
     "cli.ledger",
     "config.validation",
-    "operations.structured.reading",
-    "operations.structured.schema",
-    "operations.structured.strict",
-    "options.tools",
     "testing.answers",
     "testing.schema_instances",
 }

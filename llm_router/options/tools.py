@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ToolLike = type[BaseModel] | Callable[..., Any] | Mapping[str, Any]
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_ARGUMENTS = re.compile(r"^Arg(?:ument)?s:\n((?:[ \t]++.*+\n?|\n)++)", re.M)
+_ARGUMENT = re.compile(r"^[^\w\n]*+(\w++)(?: \(.*?\))?: (.*(?:\n[ \t]++.*)*)", re.M)
 _CHOICES = ("none", "auto", "required")
 # An argument may be called like an attribute of BaseModel (`schema`, `copy`), a field may not.
 _FIELD_PREFIX = "arg_"
@@ -239,10 +241,9 @@ def _arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
 def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
     """Return the first paragraph, and what an `Args:` section (Google style) says of each."""
     paragraph = " ".join(text.partition("\n\n")[0].split())
-    section = re.search(r"^Arg(?:ument)?s:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
+    section = _ARGUMENTS.search(text)
     arguments: dict[str, str] = {}
     if section:
-        entry = re.compile(r"(\w+)(?: \(.*?\))?: (.*(?:\n[ \t]+.*)*)", re.MULTILINE)
-        for name, said in entry.findall(inspect.cleandoc(section[1])):
+        for name, said in _ARGUMENT.findall(inspect.cleandoc(section[1])):
             arguments[name] = " ".join(said.split())
     return paragraph, arguments

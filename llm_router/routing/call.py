@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router.answers.answer import Answer, Attempt
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
-from llm_router.errors import LLMRouterError, ProviderError, StructuredOutputError
+from llm_router.errors import (
+    DeadlineExceededError,
+    LLMRouterError,
+    ProviderError,
+    StructuredOutputError,
+)
 from llm_router.routing.rotation import Rotation
 from llm_router.usage import Cost, Usage
 
@@ -215,7 +220,7 @@ class RunningAttempt:
             if not healthy:
                 call.cooldowns.failed(self.deployment, error)
 
-    def reject(self, answer: Answer, error: StructuredOutputError) -> None:
+    def reject(self, answer: Answer, error: StructuredOutputError | DeadlineExceededError) -> None:
         """End with an answer that is none of the schema: billed, and no fault of the deployment."""
         if self._end("failed", answer, error):
             self.call.cooldowns.succeeded(self.deployment)

@@ -24,7 +24,7 @@ from llm_router.operations.structured.modes import (
     is_about_schema,
     is_refusal,
 )
-from llm_router.operations.structured.reading import Reading, read_text
+from llm_router.operations.structured.reading import Reading, only, read_text
 from llm_router.operations.structured.schema import MismatchError, Schema
 
 if TYPE_CHECKING:
@@ -137,22 +137,36 @@ class Parse(Generic[T]):
         """
         _check_finish(completion)
         strict = self.mode_used(deployment) == "json_schema" and not self._takes_any(deployment)
+        calls = [c.raw_arguments for c in completion.tool_calls if c.name == self.schema.name]
+        said = [completion.text] if completion.text.strip() else []
         problem: MismatchError | None = None
-        texts = self._texts(completion)
-        for text in texts:
-            try:
-                return read_text(text, self.schema, strict=strict)
-            except MismatchError as error:
-                problem = problem or error
-            except Exception as error:  # a validator of the caller's: its defect, not the model's
-                raise SchemaValidationError(
-                    f"a validator of the schema raised {type(error).__name__}: {error}",
-                    raw_texts=(text,),
-                    errors=(str(error),),
-                    hint="Raise ValueError for a value that does not fit.",
-                ) from error
-        problems = str(problem) if problem else _nothing_in(completion)
-        raise Invalid(texts[0] if texts else "", problems)
+        try:
+            for texts in (calls, said):  # what is said beside a call that fits only explains it
+                fits: list[Reading[T]] = []
+                for text in texts:
+                    try:
+                        fits.append(self._read(text, strict))
+                    except MismatchError as error:
+                        problem = problem or error
+                if fits:
+                    return only(fits)
+        except MismatchError as error:
+            problem = error
+        text = next(iter([*calls, *said]), "")
+        raise Invalid(text, str(problem) if problem else _nothing_in(completion))
+
+    def _read(self, text: str, strict: bool) -> Reading[T]:
+        try:
+            return read_text(text, self.schema, strict=strict)
+        except MismatchError:
+            raise
+        except Exception as error:  # a validator of the caller's: its defect, not the model's
+            raise SchemaValidationError(
+                f"a validator of the schema raised {type(error).__name__}: {error}",
+                raw_texts=(text,),
+                errors=(str(error),),
+                hint="Raise ValueError for a value that does not fit.",
+            ) from error
 
     def reask(
         self, messages: Sequence[Message], completion: Completion, problem: Invalid
@@ -207,11 +221,6 @@ class Parse(Generic[T]):
         else:
             joined = [*content, {"type": "text", "text": text}]
         return [{**first, "content": joined}, *others]
-
-    def _texts(self, completion: Completion) -> list[str]:
-        """Return what may hold the object: calls of our tool first, then the content."""
-        calls = [c.raw_arguments for c in completion.tool_calls if c.name == self.schema.name]
-        return [*calls, *([completion.text] if completion.text.strip() else [])]
 
 
 def _requiring_parameters(openrouter: Mapping[str, Any]) -> dict[str, Any]:

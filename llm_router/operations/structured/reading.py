@@ -1,39 +1,52 @@
 """Reading an answer's text: find the one JSON value in it that is the answer, or none.
 
 A wrong object is worse than none, since none is asked for again. Hence: prose, fences and
-reasoning around a value are taken away, but a value inside a damaged or cut one is never offered.
+reasoning around a value are taken away, but a value inside a damaged or cut one is never offered,
+and of two values that fit and differ neither is taken.
+
+Every step takes a time that grows with the text and no faster, whatever the text is.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from llm_router.operations.structured.json_schema import JSON_STRING
 from llm_router.operations.structured.schema import MismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from llm_router.operations.structured.schema import Schema
 
 T = TypeVar("T")
 
-_MARK = re.compile(r"<think(?:ing)?>|</think(?:ing)?>|[{\[]")
-_LOOKS_LIKE_JSON = re.compile(
-    r"""\{\s*(?:["'}]|//|/\*|\w+\s*:)|\[\s*(?:["'{\[\]\d]|-\d|(?:true|false|null)\b|//|/\*)"""
+# A bracket only where it may begin JSON, or JSON as JavaScript and Python write it.
+_MARK = re.compile(
+    r"""<think(?:ing)?>|</think(?:ing)?>|\{(?=\s*+(?:["'}]|//|/\*|\w++\s*+:))"""
+    r"""|\[(?=\s*+(?:["'{\[\]\d]|-\d|(?:true|false|null)\b|//|/\*))"""
 )
-_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|[{}\[\]]', re.S)
-_QUOTED_KEY = re.compile(r'"\s*:')
+_STRINGS = rf"{JSON_STRING}|(?<!\w)'[^'\\]*+(?:\\.[^'\\]*+)*+'?"
+_TOKEN = re.compile(rf"{_STRINGS}|//[^\n]*+|/\*[^*]*+(?:\*(?!/)[^*]*+)*+(?:\*/)?|[{{}}\[\]]", re.S)
+_TRAILING_COMMA = re.compile(rf"({_STRINGS})|(?<![\[{{,\s])(\s*+),(?=\s*+[}}\]])", re.S)
+_STYLE = re.compile(rf"{_STRINGS}|(?P<word>\w++)(?P<colon>\s*+:)?", re.S)
+_IN_STRING = re.compile(r"\\.|[\n\r\t\"]", re.S)
+_ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_QUOTES = {'"': '\\"', "\\'": "'"}
+_LITERALS = {"True": "true", "False": "false", "None": "null"}
+_QUOTED_KEY = re.compile(r'"\s*+:')
+_WORD = re.compile(r"\w")
+_LANGUAGE = re.compile(r"\w*+")
 _DAMAGE = re.compile(r'[\[\],":]')
 # What follows a value that a stray bracket has cut out of a larger one: `{"a": -1}0}`, `[1],2]`.
 _GOES_ON = re.compile(r'[\w"]|\s*,\s*(?:["\d\[{-]|(?:true|false|null)\b)')
-_FENCE = re.compile(r"\A```\w*\s*(.*?)\s*```\Z", re.S)
-_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.S)
+_BLANKS = "\ufeff \t\r\n"
 _DECODER = json.JSONDecoder()
-_MAX_CHARS = 2_000_000
-_WORK = 8  # how many times the text may be scanned, all failed decodings together
+_MAX_CHARS, _MAX_REPAIRED_CHARS = 1_000_000, 200_000
+_MAX_MARKS, _MAX_VALUES = 20_000, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +58,82 @@ class Reading(Generic[T]):
 
 
 def read_text(text: str, schema: Schema[T], *, strict: bool = False) -> Reading[T]:
-    """Return the object of *schema* that *text* holds; MismatchError when there is none.
+    """Return the object of *schema* that *text* holds.
+
+    Raises MismatchError when there is none, or when two that differ fit.
 
     *strict*: the model was shown the strict schema, so a null may stand for "left out".
     """
     validate = schema.validate_strict if strict else schema.validate
-    try:
-        return Reading(validate(text))
-    except MismatchError as error:
-        problem = error
-    for number, (candidate, repairs) in enumerate(_candidates(text)):
-        for steps, variant in _variants(candidate, schema):
+    fits: list[Reading[T]] = []
+    problem: MismatchError | None = None
+    for number, spellings in enumerate(_candidates(text, schema)):
+        for turn, (spelling, repairs) in enumerate(spellings):
             try:
-                return Reading(validate(variant), repairs + steps)
+                fits.append(Reading(validate(spelling), repairs))
+                break
             except MismatchError as error:
-                if number <= 1 and not steps:
+                if number <= 1 and turn == 0:
                     problem = error  # of the value that was found rather than of the prose
-    raise problem
+        if fits and number == 0:
+            break
+    if problem and not fits:
+        raise problem
+    return only(fits)
 
 
-def _variants(text: str, schema: Schema[Any]) -> Iterator[tuple[int, str]]:
-    yield 0, text
+def only(fits: Sequence[Reading[T]]) -> Reading[T]:
+    """Return the one object that was found, perhaps twice; MismatchError if they differ."""
+    if any(other.value != fits[0].value for other in fits[1:]):
+        raise MismatchError(
+            [f"the answer: {len(fits)} objects in it fit, and they differ: give one"]
+        )
+    return fits[0]
+
+
+def _candidates(text: str, schema: Schema[Any]) -> Iterator[Iterator[tuple[str, int]]]:
+    """Yield what may be the answer, the likelier first: the text, then the values in it.
+
+    Each in its spellings, the plainest first, with the steps that it took.
+    """
+    yield _spellings(text, 0, schema)
+    if len(text) > _MAX_CHARS:
+        return
+    found = _scan(text)
+    values = dict.fromkeys(sorted(found.values, key=len, reverse=True))
+    if len(values) > _MAX_VALUES:
+        return
+    for value in values:
+        if value != text.strip():
+            yield _spellings(value, 1, schema)
+    bare = _unfenced("".join(found.prose).strip(_BLANKS))
+    if not values and not found.damaged and bare != text:
+        yield _spellings(bare, 1, schema)
+    for span in sorted(found.damaged, key=len, reverse=True):
+        yield _repaired(span, schema)
+
+
+def _spellings(text: str, steps: int, schema: Schema[Any]) -> Iterator[tuple[str, int]]:
+    yield text, steps
     if "null" in text:
         pruned = schema.without_placeholders(text)
         if pruned is not None:
-            yield 1, pruned
+            yield pruned, steps + 1
     inner = _string_inside(text)
     if inner is not None:
-        yield 1, inner
+        yield inner, steps + 1
+
+
+def _repaired(text: str, schema: Schema[Any]) -> Iterator[tuple[str, int]]:
+    """Yield *text* without comments and trailing commas, then also in the quotes of JSON.
+
+    Nothing that it says changes: numbers keep their digits, strings their characters.
+    """
+    tidied = _TRAILING_COMMA.sub(r"\1\2", _TOKEN.sub(_tidied, text))
+    yield from _spellings(tidied, 2, schema)
+    restyled = _STYLE.sub(_restyled, tidied)
+    if restyled != tidied:
+        yield from _spellings(restyled, 3, schema)
 
 
 def _string_inside(text: str) -> str | None:
@@ -86,147 +147,104 @@ def _string_inside(text: str) -> str | None:
     return inner if isinstance(inner, str) and inner.lstrip()[:1] in ("{", "[") else None
 
 
-def _candidates(text: str) -> Iterator[tuple[str, int]]:
-    """Yield texts that may be the answer, the likelier first, with the steps they took."""
-    if len(text) > _MAX_CHARS:
-        return
-    yield text, 0
-    found = _scan(text)
-    spans = sorted(found.values, key=len, reverse=True)
-    # Whole values win over damaged ones, and the largest is the answer rather than an example.
-    yield from ((span, 1) for span in spans)
-    bare = _FENCE.sub(r"\1", found.prose.strip("\ufeff \t\r\n"))
-    if not spans and not found.damaged and bare != text:
-        yield bare, 1
-    for span in sorted(found.damaged, key=len, reverse=True):
-        tidied = _tidy(span)
-        yield tidied, 2
-        repaired = _repair(tidied)
-        if repaired is not None:
-            yield repaired, 3
+def _unfenced(text: str) -> str:
+    """Return what stands between the two ends of a code fence."""
+    if len(text) < 6 or not (text.startswith("```") and text.endswith("```")):
+        return text
+    inner = text[3:-3]
+    return inner[_LANGUAGE.match(inner).end() :].strip()  # type: ignore[union-attr] # matches ""
 
 
 @dataclass(slots=True)
 class _Found:
-    values: list[str]
+    values: list[str] = field(default_factory=list)
     """Texts of whole JSON objects and arrays, not inside another."""
-    damaged: list[str]
+    damaged: list[str] = field(default_factory=list)
     """Balanced texts that look like JSON and are not."""
-    prose: str
+    prose: list[str] = field(default_factory=list)
     """What is around them."""
 
 
 def _scan(text: str) -> _Found:
-    found = _Found([], [], "")
+    """Return what is in *text*; nothing when it is cut, or more than can be looked through."""
+    found = _Found()
     at = start = 0
-    budget = _WORK * len(text) + 4096
-    while mark := _MARK.search(text, at):
-        at, word = mark.end(), mark.group()
-        if word.startswith("</"):
+    for _ in range(_MAX_MARKS):
+        mark = _MARK.search(text, at)
+        if mark is None:
+            found.prose.append(text[start:])
+            return _Found() if _is_wreck(found) else found
+        if mark.group().startswith("</"):
             # The opening tag was in the prompt: all up to here was reasoning.
-            found, start = _Found([], [], ""), at
+            found, start = _Found(), mark.end()
+            at = start
             continue
-        if word.startswith("<"):
-            found.prose += text[start : mark.start()]
-            end = re.compile(word.replace("<", "</")).search(text, at)
-            at = start = end.end() if end else len(text)
-            continue
-        end_of_value, work = _decode(text, mark.start())
-        budget -= work
-        if end_of_value is None and _LOOKS_LIKE_JSON.match(text, mark.start()):
-            end_of_value, work = _balanced_end(text, mark.start())
-            budget -= work
-            if end_of_value is None:
-                return _Found([], [], "")  # cut: whatever is inside is a part of something
-            found.damaged.append(text[mark.start() : end_of_value])
-        elif end_of_value is not None and not _GOES_ON.match(text, end_of_value):
-            found.values.append(text[mark.start() : end_of_value])
-        if budget < 0:
-            return _Found([], [], "")
-        if end_of_value is not None:
-            found.prose += text[start : mark.start()]
-            at = start = end_of_value
-    found.prose += text[start:]
-    return _Found([], [], "") if _is_wreck(found) else found
+        found.prose.append(text[start : mark.start()])
+        end = _end_of_thought(text, mark) if mark.group()[0] == "<" else _take(text, mark, found)
+        if end is None or len(found.damaged) > _MAX_VALUES:
+            return _Found()  # of a cut value, whatever is inside is a part of something
+        at = start = end
+    return _Found()
+
+
+def _end_of_thought(text: str, mark: re.Match[str]) -> int:
+    closing = mark.group().replace("<", "</")
+    end = text.find(closing, mark.end())
+    return len(text) if end < 0 else end + len(closing)
+
+
+def _take(text: str, mark: re.Match[str], found: _Found) -> int | None:
+    """Put the value at *mark* where it belongs; return where it ends, None if nowhere."""
+    try:
+        end = _DECODER.raw_decode(text, mark.start())[1]
+    except (ValueError, RecursionError):
+        balanced = _balanced_end(text, mark.start())
+        if balanced is not None:
+            found.damaged.append(text[mark.start() : balanced])
+        return balanced
+    if not _GOES_ON.match(text, end):
+        found.values.append(text[mark.start() : end])
+    return end
 
 
 def _is_wreck(found: _Found) -> bool:
     """Return whether what is around the values is no prose but the rest of a damaged value."""
     if not (found.values or found.damaged):
         return False
-    prose = found.prose.replace("`", "").strip("\ufeff \t\r\n")
+    prose = "".join(found.prose).replace("`", "").strip(_BLANKS)
     if _QUOTED_KEY.search(prose):
         return True
-    return not re.search(r"\w", prose) and bool(_DAMAGE.search(prose))
+    return not _WORD.search(prose) and bool(_DAMAGE.search(prose))
 
 
-def _decode(text: str, at: int) -> tuple[int | None, int]:
-    """Return where the JSON value at *at* ends, None if there is none, and the chars scanned."""
-    try:
-        end = _DECODER.raw_decode(text, at)[1]
-    except json.JSONDecodeError as error:
-        return None, error.pos - at
-    except RecursionError:
-        return None, len(text) - at
-    return end, 0
-
-
-def _balanced_end(text: str, at: int) -> tuple[int | None, int]:
-    """Return where the bracket at *at* is closed, None if nowhere, and the chars scanned."""
+def _balanced_end(text: str, at: int) -> int | None:
+    """Return where the bracket at *at* is closed; None if nowhere, or too far away."""
     open_brackets: list[str] = []
-    for token in _TOKEN.finditer(text, at):
+    for token in _TOKEN.finditer(text, at, at + _MAX_REPAIRED_CHARS):
         mark = token.group()
         if mark in "{[":
             open_brackets.append("}" if mark == "{" else "]")
         elif mark in "}]":
             if open_brackets.pop() != mark:
-                return None, token.end() - at
+                return None
             if not open_brackets:
-                return token.end(), token.end() - at
-    return None, len(text) - at
-
-
-def _tidy(text: str) -> str:
-    """Return *text* without comments and trailing commas, raw line breaks in strings escaped.
-
-    Nothing else changes: numbers keep their digits.
-    """
-    return _TRAILING_COMMA.sub(r"\1", _TOKEN.sub(_tidy_token, text))
-
-
-def _tidy_token(token: re.Match[str]) -> str:
-    text = token.group()
-    if text.startswith("/"):
-        return " "
-    if text.startswith('"'):
-        return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    return text
-
-
-def _repair(text: str) -> str | None:
-    """Return *text* as json_repair reads it, if only quotes and literals changed their style."""
-    import json_repair
-
-    try:
-        value = json_repair.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    spelled = _spelling(text)
-    for ascii_only in (False, True):
-        repaired = json.dumps(value, ensure_ascii=ascii_only)
-        if _spelling(repaired) == spelled:
-            return repaired
+                return token.end()
     return None
 
 
-def _spelling(text: str) -> str:
-    """Return what must not change in a repair: all but blanks, the kind of quotes, those of keys.
-
-    A word without quotes that json_repair makes a string of was never one.
-    """
-    text = re.sub(r"\s", "", text).replace("'", '"')
-    text = re.sub(r'(?<=[{,])"(\w+)":', r"\1:", text)
-    return re.sub(r"\b(True|False|None)\b", lambda m: _LITERALS[m.group()], text)
+def _tidied(token: re.Match[str]) -> str:
+    text = token.group()
+    if text.startswith("/"):
+        return " "
+    # A backslash before a raw line break says nothing in JSON; it stays, and is refused.
+    return _IN_STRING.sub(lambda found: _ESCAPED.get(found.group(), found.group()), text)
 
 
-_LITERALS = {"True": "true", "False": "false", "None": "null"}
+def _restyled(token: re.Match[str]) -> str:
+    text, word = token.group(), token["word"]
+    if word is not None:
+        return f'"{word}":' if token["colon"] else _LITERALS.get(word, word)
+    if text.startswith('"') or not text.endswith("'"):
+        return text
+    inner = _IN_STRING.sub(lambda found: _QUOTES.get(found.group(), found.group()), text[1:-1])
+    return f'"{inner}"'

@@ -5,11 +5,16 @@ Each question is an attempt of the same call: one budget, one deadline, one bill
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.completion import Completion, ParsedCompletion
-from llm_router.errors import SchemaValidationError, StructuredOutputError
+from llm_router.errors import (
+    DeadlineExceededError,
+    SchemaValidationError,
+    StructuredOutputError,
+)
 from llm_router.operations.base import Asking
 from llm_router.operations.structured.parsing import Invalid
 from llm_router.routing import loop
@@ -22,7 +27,10 @@ if TYPE_CHECKING:
     from llm_router.operations.structured.parsing import Parse
     from llm_router.operations.structured.reading import Reading
     from llm_router.options.request import Deployment
-    from llm_router.routing.call import Call
+    from llm_router.routing.call import Call, RunningAttempt
+
+# Characters. jsonschema takes up to five milliseconds for a thousand of them.
+_READ_AT_ONCE = 8_192
 
 
 class AskingForSchema(Asking[Completion]):
@@ -47,7 +55,7 @@ async def parse_answer(step: AskingForSchema, chat: Chat, max_reasks: int) -> Pa
     """Ask until an answer fits, at most *max_reasks* times more than once.
 
     Raises SchemaValidationError with every text and what was wrong with it, TruncatedOutputError,
-    RefusalError, and what the loop raises.
+    RefusalError, DeadlineExceededError, and what the loop raises.
     """
     call, parse = step.call, step.parse
     texts: list[str] = []
@@ -59,7 +67,7 @@ async def parse_answer(step: AskingForSchema, chat: Chat, max_reasks: int) -> Pa
         attempt = call.running
         assert attempt is not None, "the loop returned with an attempt that is open"
         try:
-            reading = parse.read(answer, attempt.deployment)
+            reading = await _read(step, attempt, answer)
         except Invalid as invalid:
             texts.append(invalid.text)
             problems.append(invalid.problem)
@@ -67,12 +75,34 @@ async def parse_answer(step: AskingForSchema, chat: Chat, max_reasks: int) -> Pa
             if len(texts) > max_reasks or call.attempts_left <= 0:
                 raise _never_fitted(texts, problems) from invalid.__cause__
             turns = parse.reask(turns, answer, invalid)
+        except DeadlineExceededError as error:
+            attempt.reject(answer, error)
+            raise
         except StructuredOutputError as error:
             attempt.reject(answer, error)
             error.add(raw_texts=(*texts, *error.raw_texts))
             raise
         else:
             return call.succeed(_parsed(call, answer, reading, len(texts)))
+
+
+async def _read(step: AskingForSchema, attempt: RunningAttempt, answer: Completion) -> Reading[Any]:
+    """Return what `Parse.read` does; a long answer is read in a thread, within the deadline.
+
+    However the wait for it ends, the answer came and is billed.
+    """
+    call, read = step.call, step.parse.read
+    size = len(answer.text) + sum(len(called.raw_arguments) for called in answer.tool_calls)
+    attempt.partial = lambda: answer
+    if size <= _READ_AT_ONCE:
+        return read(answer, attempt.deployment)
+    try:
+        async with asyncio.timeout(call.time_left):
+            return await asyncio.to_thread(read, answer, attempt.deployment)
+    except TimeoutError:
+        raise DeadlineExceededError(
+            f"the answer came, and was not read within the deadline of {call.limits.deadline:.3g} s"
+        ) from None
 
 
 def _parsed(

@@ -9,19 +9,26 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 from inspect import isroutine
+from itertools import islice
+from math import isinf
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from pydantic import TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
+from llm_router.errors import ConfigurationError
 from llm_router.operations.structured.json_schema import (
+    JSON_STRING,
+    REFERENCES,
     Node,
-    UnresolvedReferenceError,
     is_object,
-    resolve,
+    names_key,
+    rebuilt,
 )
 from llm_router.operations.structured.nulls import without_placeholders
 from llm_router.operations.structured.strict import InexpressibleError, Strict, derive
+from llm_router.operations.structured.validation import MAX_PROBLEMS, place, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,17 +36,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WRAP_KEY = "value"
-_MAX_PROBLEMS, _MAX_PROBLEM_CHARS = 20, 300
+_MAX_PROBLEM_CHARS = 300
+_MAX_LISTED = 10_000
+"""pydantic lists all mistakes or none, 500 a millisecond."""
 _CACHED_SCHEMAS = 256
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 _LONG_NUMBER = re.compile(r"\d[\d.]{15}")
-_LITERAL = re.compile(r'"(?:\\.|[^"\\])*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')
+_LITERAL = re.compile(rf"{JSON_STRING}|-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?", re.S)
+_NOT_ALONE = f"the answer: give it as the only thing under {WRAP_KEY!r}"
+# A value is shown with the mistake in it: of a large one, only the beginning is written out.
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 80
 
 
 class MismatchError(ValueError):
     """A text that does not fit the schema; `problems` says why, one line each, bounded."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(line[:_MAX_PROBLEM_CHARS] for line in problems)[:_MAX_PROBLEMS]
+        few = islice(problems, MAX_PROBLEMS)
+        self.problems = tuple(line[:_MAX_PROBLEM_CHARS] for line in few)
         super().__init__("\n".join(self.problems))
 
 
@@ -56,7 +71,7 @@ class Schema(Generic[T]):
     def __init__(
         self, name: str, json_schema: Node, wrapped: bool, validate: Callable[[str], T]
     ) -> None:
-        self.name = re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:64] or "answer"
+        self.name = _NOT_IN_NAMES.sub("_", name).strip("_")[:64] or "answer"
         self.json_schema = json_schema
         self.wrapped = wrapped
         self._validate = validate
@@ -83,6 +98,11 @@ class Schema(Generic[T]):
             return derive(self.json_schema)
         except InexpressibleError as error:
             return error
+        except Exception as error:  # a type wrote into its JSON Schema what is none
+            raise ConfigurationError(
+                f"The JSON Schema of {self.name!r} cannot be read: {error}",
+                hint="Look at what the type adds to it (json_schema_extra and the like).",
+            ) from error
 
     @property
     def strict(self) -> Node | None:
@@ -106,7 +126,12 @@ class Schema(Generic[T]):
         """Like `validate`, for an answer to `strict`: a null may mean "left out"."""
         strict = self._strict
         if isinstance(strict, Strict) and strict.adds_nulls and "null" in text:
-            text = self.without_placeholders(text) or text
+            pruned = self.without_placeholders(text)
+            if pruned is not None:
+                try:
+                    return self._validate(pruned)
+                except MismatchError:
+                    pass  # then they may be meant as they stand
         return self._validate(text)
 
     def without_placeholders(self, text: str) -> str | None:
@@ -136,7 +161,11 @@ class SchemaCache:
         try:
             key = _cache_key(schema)
             found = self._held.get(key)
-        except (TypeError, ValueError):  # unhashable metadata, or a dict that is no JSON
+        except (
+            TypeError,
+            ValueError,
+            RecursionError,
+        ):  # unhashable metadata, a dict that is no JSON
             return Schema.of(schema)
         if found is None:
             found = self._held[key] = Schema.of(schema)
@@ -162,13 +191,14 @@ def _from_type(tp: Any) -> Schema[Any]:
         if is_object(shown, shown):
             return Schema(_name_of(tp, shown), shown, False, _reader(adapter))
         wrapper = create_model("Answer", value=(tp, ...))
-        read = _wrapped_reader(TypeAdapter(wrapper), adapter)
+        has_own_key = names_key(shown, WRAP_KEY, shown)
+        read = _wrapped_reader(TypeAdapter(wrapper), adapter, has_own_key)
         return Schema(_name_of(tp, shown), wrapper.model_json_schema(), True, read)
-    except PydanticUserError as error:
+    except Exception as error:  # also of what a type does to describe itself
         raise TypeError(
             f"schema: {tp!r} is neither a type that pydantic validates nor a JSON Schema dict: "
-            f"{error.message}"
-        ) from None
+            f"{getattr(error, 'message', error)}"
+        ) from error
 
 
 def _name_of(tp: Any, shown: Node) -> str:
@@ -220,7 +250,15 @@ def _reader(adapter: TypeAdapter[Any]) -> Callable[[str], Any]:
     return read
 
 
-def _wrapped_reader(wrapper: TypeAdapter[Any], bare: TypeAdapter[Any]) -> Callable[[str], Any]:
+def _wrapped_reader(
+    wrapper: TypeAdapter[Any], bare: TypeAdapter[Any], has_own_key: bool
+) -> Callable[[str], Any]:
+    """Return the reader of a type whose root is no object: in our wrapper, or else bare.
+
+    *has_own_key*: the type itself may have the key of the wrapper. Of any other, an answer that
+    has it is in the wrapper, and wrong when that does not fit: read bare, a type whose fields all
+    have defaults would take it for an object with none of them.
+    """
     validate_wrapped, validate_bare = _json_reader(wrapper), _json_reader(bare)
 
     def read(text: str) -> Any:
@@ -228,82 +266,67 @@ def _wrapped_reader(wrapper: TypeAdapter[Any], bare: TypeAdapter[Any]) -> Callab
             return validate_wrapped(text).value
         except ValidationError as error:
             first = error
+        wrapped = _was_wrapped(first)
+        if wrapped and not has_own_key:
+            raise MismatchError(_pydantic_problems(first))
         try:
             return validate_bare(text)
         except ValidationError as error:
-            problem = first.errors(include_url=False, include_context=False)[0]
-            was_wrapped = problem["loc"][:1] == (WRAP_KEY,) and problem["type"] != "missing"
-            shown = first if was_wrapped else error
-            raise MismatchError(_pydantic_problems(shown)) from None
+            raise MismatchError(_pydantic_problems(first if wrapped else error)) from None
 
     return read
 
 
+def _was_wrapped(error: ValidationError) -> bool:
+    """Return whether what does not fit the wrapper has its key."""
+    if error.error_count() > 1:  # its own key alone is missing, or all is of another type
+        return True
+    (problem,) = error.errors(include_url=False, include_context=False)
+    where = problem["loc"]
+    return where[:1] == (WRAP_KEY,) and (len(where) > 1 or problem["type"] != "missing")
+
+
 def _pydantic_problems(error: ValidationError) -> Iterator[str]:
-    for item in error.errors(include_url=False, include_context=False):
+    if error.error_count() > _MAX_LISTED:
+        yield f"the answer: {error.error_count()} values in it do not fit"
+        return
+    for item in error.errors(include_url=False, include_context=False)[:MAX_PROBLEMS]:
         given = "" if item["type"] in ("missing", "json_invalid") else f" (got {_shown(item)})"
-        yield f"{_place(item['loc'])}: {item['msg']}{given}"
+        yield f"{place(item['loc'])}: {item['msg']}{given}"
 
 
 def _shown(item: Any) -> str:
-    text = repr(item["input"])
+    text = _REPR.repr(item["input"])
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _place(path: Iterable[str | int]) -> str:
-    return ".".join(map(str, path)) or "the answer"
-
-
 def _from_dict(given: Mapping[str, Any]) -> Schema[Any]:
-    try:
-        schema: Node = json.loads(json.dumps(given))  # a copy that no caller can change
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"schema: not JSON data: {error}") from None
-    _check_references(schema)
-    errors_of = _json_schema_validator(schema)
+    schema, errors_of = served(given)
     wrapped = not is_object(schema, schema)
-    shown = _wrap(schema) if wrapped else schema
+    has_own_key = wrapped and names_key(schema, WRAP_KEY, schema)
 
     def read(text: str) -> Any:
         data = _loads(text)
-        if wrapped and isinstance(data, dict) and list(data) == [WRAP_KEY]:
-            problems = errors_of(data[WRAP_KEY])
+        problems: list[str] = []
+        if wrapped and isinstance(data, dict) and WRAP_KEY in data:
+            problems = errors_of(data[WRAP_KEY]) if len(data) == 1 else [_NOT_ALONE]
             if not problems:
                 return data[WRAP_KEY]
-            if errors_of(data):
+            if not has_own_key:
                 raise MismatchError(problems)
-        problems = errors_of(data)
-        if problems:
-            raise MismatchError(problems)
+        bare = errors_of(data)
+        if bare:
+            raise MismatchError(problems or bare)
         return data
 
-    return Schema(str(schema.get("title", "answer")), shown, wrapped, read)
-
-
-def _json_schema_validator(schema: Node) -> Callable[[Any], list[str]]:
-    from jsonschema import Draft202012Validator, SchemaError
-    from jsonschema.validators import validator_for
-    from referencing import Registry
-
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        where = error.json_path.removeprefix("$").lstrip(".") or "the root"
-        raise ValueError(f"schema: not a valid JSON Schema at {where}: {error.message}") from None
-    # The empty registry keeps jsonschema from fetching references over the network.
-    validator = kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
-
-    def errors_of(data: Any) -> list[str]:
-        found = sorted(validator.iter_errors(data), key=lambda error: error.json_path)
-        return [f"{_place(error.absolute_path)}: {error.message}" for error in found]
-
-    return errors_of
+    return Schema(
+        str(schema.get("title", "answer")), _wrap(schema) if wrapped else schema, wrapped, read
+    )
 
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise MismatchError([f"the answer: not JSON: {error}"]) from None
 
@@ -312,45 +335,27 @@ def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
 
 
-def _check_references(schema: Node) -> None:
-    for reference in _references(schema):
-        try:
-            resolve(reference, schema)
-        except UnresolvedReferenceError:
-            hint = "" if reference.startswith("#") else "; nothing is fetched: put it under $defs"
-            message = f"schema: $ref {reference!r} is not in this schema{hint}"
-            raise ValueError(message) from None
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        reference = node.get("$ref")
-        if isinstance(reference, str):
-            yield reference
-        node = list(node.values())
-    if isinstance(node, list):
-        for part in node:
-            yield from _references(part)
+def _finite(number: str) -> float:
+    value = float(number)
+    if isinf(value):
+        raise ValueError(f"{number[:40]} is more than a float can hold")
+    return value
 
 
 def _wrap(schema: Node) -> Node:
-    inner = _moved(schema)
-    out: Node = {
+    return {
         "type": "object",
-        "properties": {WRAP_KEY: inner},
+        "properties": {WRAP_KEY: rebuilt(schema, _moved)},
         "required": [WRAP_KEY],
         "additionalProperties": False,
     }
-    return out
 
 
-def _moved(node: Any) -> Any:
-    """Return a schema whose references find their targets from below the wrapping object."""
-    if isinstance(node, list):
-        return [_moved(part) for part in node]
-    if not isinstance(node, dict):
-        return node
-    out = {key: _moved(part) for key, part in node.items() if key not in ("$id", "$schema")}
-    if isinstance(out.get("$ref"), str):
-        out["$ref"] = f"#/properties/{WRAP_KEY}{out['$ref'][1:]}"
-    return out
+def _moved(node: Node) -> Node:
+    """Return *node* with pointers that find their targets from below the wrapping object."""
+    pointers = {
+        word: f"#/properties/{WRAP_KEY}{node[word][1:]}"
+        for word in REFERENCES
+        if isinstance(node.get(word), str) and node[word][1:2] in ("", "/")
+    }
+    return {**node, **pointers}

@@ -23,16 +23,17 @@ from llm_router.operations.structured.json_schema import (
     Node,
     UnresolvedReferenceError,
     accepts_null,
-    follow,
+    has_type,
+    implied_type,
     resolve,
 )
+from llm_router.operations.structured.validation import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FORMATS = frozenset(
-    "date-time time date duration email hostname ipv4 ipv6 uuid".split()  # noqa: SIM905
-)
+# https://platform.openai.com/docs/guides/structured-outputs: all but `regex`, which it has not.
+_FORMATS = FORMATS - {"regex"}
 _NUMBER = ("multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "string": ("pattern", "format"),
@@ -54,6 +55,7 @@ _NOTES = frozenset({
     "$defs", "definitions", "discriminator",
 })  # fmt: skip
 # Look-around and back-references: the grammars behind strict mode are regular.
+_NOT_IN_NAMES = re.compile(r"\W")
 _IRREGULAR = re.compile(r"\(\?[=!<]|\\[1-9]|\\k<")
 _MAX_PROPERTIES, _MAX_ENUM_VALUES, _MAX_NAME_CHARS, _MAX_DEPTH = 5000, 1000, 120_000, 10
 _MAX_INLINING = 40
@@ -76,8 +78,7 @@ def derive(schema: Node) -> Strict:
     """Return the strict form of *schema*, whose root is an object; InexpressibleError if none."""
     deriver = _Deriver(schema)
     try:
-        root = deriver.flatten(follow(schema, schema), "$")
-        out = deriver.node(root, "$")
+        out = deriver.node(deriver.inlined(schema, "$"), "$")
     except (UnresolvedReferenceError, RecursionError) as error:
         raise InexpressibleError(f"unresolvable: {error}") from None
     if out.get("type") != "object":
@@ -110,7 +111,7 @@ class _Deriver:
             return self._union(schema, at)
         if "enum" in schema or "const" in schema:
             return _choice(schema, at)
-        kind = schema.get("type") or _implied_type(schema)
+        kind = schema.get("type") or implied_type(schema)
         if isinstance(kind, list):
             return self._several_types(schema, kind, at)
         if kind == "object":
@@ -131,11 +132,23 @@ class _Deriver:
                 return schema
             parts.insert(0, {"$ref": schema["$ref"]})
         for part in parts:
-            self._inlined += "$ref" in part
-            if self._inlined > _MAX_INLINING:
-                raise InexpressibleError(f"{at}: a part of it contains itself")
-            own = _merge(own, self.flatten(follow(part, self.root), at), at)
+            own = _merge(own, self.inlined(part, at), at)
         return own
+
+    def inlined(self, part: Any, at: str) -> Node:
+        """Return *part* flattened, with no reference left at its top."""
+        if part is True:
+            return {}
+        if part is False:
+            raise InexpressibleError(f"{at}: nothing is allowed there")
+        flat = self.flatten(part, at)
+        if "$ref" not in flat:
+            return flat
+        self._inlined += 1
+        if self._inlined > _MAX_INLINING:
+            raise InexpressibleError(f"{at}: a part of it contains itself")
+        notes = {word: note for word, note in flat.items() if word != "$ref"}
+        return _merge(notes, self.inlined(resolve(flat["$ref"], self.root), at), at)
 
     def _reference(self, schema: Node, at: str) -> Node:
         out = {"$ref": self._define(schema["$ref"], at)}
@@ -148,7 +161,7 @@ class _Deriver:
         if reference == "#":
             return reference
         if reference not in self._names:
-            base = re.sub(r"\W", "_", reference.rpartition("/")[2]) or "part"
+            base = _NOT_IN_NAMES.sub("_", reference.rpartition("/")[2]) or "part"
             name = base
             while name in self.definitions:
                 name += "_"
@@ -163,9 +176,7 @@ class _Deriver:
         branches: list[Any] = schema["anyOf" if "anyOf" in schema else "oneOf"]
         shared = {k: v for k, v in schema.items() if k not in ("anyOf", "oneOf", "description")}
         if shared.keys() - _NOTES:
-            branches = [
-                _merge(shared, self.flatten(follow(b, self.root), at), at) for b in branches
-            ]
+            branches = [_merge(shared, self.inlined(b, at), at) for b in branches]
         out: list[Node] = []
         for number, branch in enumerate(branches):
             derived = self.node(branch, f"{at}|{number}")
@@ -267,6 +278,10 @@ def _merge(one: Node, two: Node, at: str) -> Node:
 
 def _choice(schema: Node, at: str) -> Node:
     values = list(schema["enum"]) if "enum" in schema else [schema["const"]]
+    if "const" in schema:
+        values = [value for value in values if value == schema["const"]]
+    if "type" in schema:
+        values = [value for value in values if has_type(value, schema["type"])]
     kinds = list(dict.fromkeys(_type_of(value) for value in values))
     if "object" in kinds or "array" in kinds or not kinds:
         raise InexpressibleError(f"{at}: a choice of objects or arrays")
@@ -279,12 +294,6 @@ def _type_of(value: Any) -> str:
         return "null"
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
     return kinds.get(type(value), "object")
-
-
-def _implied_type(schema: Node) -> str | None:
-    if "properties" in schema:
-        return "object"
-    return "array" if "items" in schema or "prefixItems" in schema else None
 
 
 def _with_constraints(schema: Node, out: Node, *kinds: str) -> Node:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from llm_router.answers.completion import Completion, ToolCall
-from llm_router.operations.structured.json_schema import Node, follow
+from llm_router.operations.structured.json_schema import Node, resolve
 from llm_router.options.request import Deployment, Message, ProviderRequest
 from llm_router.testing import Sandbox
 
@@ -37,6 +37,13 @@ def _object(text: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return data if isinstance(data, dict) else None
+
+
+def follow(schema: Any, root: Node) -> Any:
+    """Return *schema*, or where its chain of references ends."""
+    while "$ref" in schema:
+        schema = resolve(schema["$ref"], root)
+    return schema
 
 
 def in_strict_form(data: Any, schema: Any, root: Node) -> Any:
