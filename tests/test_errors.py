@@ -18,6 +18,7 @@ from llm_router.errors import (
     LLMRouterError,
     ProviderError,
     RateLimitError,
+    SchemaValidationError,
     UnsupportedFeatureError,
 )
 from llm_router.redaction import MASK
@@ -146,3 +147,11 @@ def test_a_summary_takes_the_facts_of_the_last_failure() -> None:
     ]
     unknown = AllDeploymentsFailedError.from_exceptions([ProviderError("?")])
     assert "unknown model: ProviderError: ?" in str(unknown)
+
+
+def test_a_field_of_the_schema_is_no_secret_of_ours_whatever_it_is_called() -> None:
+    said = "password: Input should be a valid string (got {'api_key': 12345678})"
+    assert SchemaValidationError(said).message == said
+    assert "[redacted]" in ProviderError(said).message
+    key = "sk-or-v1-" + "0badc0de" * 8
+    assert key not in str(pickle.loads(pickle.dumps(SchemaValidationError(f"name: got {key}"))))

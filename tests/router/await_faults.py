@@ -111,6 +111,14 @@ async def parse(router: Any, sandbox: Any) -> None:
     await router.parse("safe", "How many?", schema=schema)
 
 
+async def parse_much(router: Any, sandbox: Any) -> None:
+    """An answer that is read in a thread."""
+    sandbox.reply(text=json.dumps({"n": "many" * 5_000}))
+    sandbox.reply(text=json.dumps({"n": [3] * 5_000}))
+    schema = {"type": "object", "properties": {"n": {"type": "array"}}, "required": ["n"]}
+    await router.parse("safe", "How many?", schema=schema)
+
+
 async def stream(router: Any, sandbox: Any) -> None:
     sandbox.fail("http_503")
     async with router.stream("safe", "Hello") as events:
@@ -171,8 +179,8 @@ async def whole_life(router: Any, sandbox: Any) -> None:
 
 
 STORIES = (
-    complete, parse, stream, left_early, crowded, refused, patient, broken_early, broken_late,
-    closed, whole_life,
+    complete, parse, parse_much, stream, left_early, crowded, refused, patient, broken_early,
+    broken_late, closed, whole_life,
 )  # fmt: skip
 
 

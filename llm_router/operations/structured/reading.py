@@ -96,9 +96,10 @@ def _candidates(text: str, schema: Schema[Any]) -> Iterator[Iterator[tuple[str, 
 
     Each in its spellings, the plainest first, with the steps that it took.
     """
-    yield _spellings(text, 0, schema)
     if len(text) > _MAX_CHARS:
+        yield iter([(text, 0)])
         return
+    yield _spellings(text, 0, schema)
     found = _scan(text)
     values = dict.fromkeys(sorted(found.values, key=len, reverse=True))
     if len(values) > _MAX_VALUES:

@@ -58,13 +58,16 @@ def served(given: Mapping[str, Any]) -> tuple[Node, Callable[[Any], list[str]]]:
     """
     try:
         schema = json.loads(json.dumps(given))  # a copy that no caller can change
-        kind = _draft(schema)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"schema: not JSON data: {error}") from None
+    kind = _draft(schema)
+    nodes: list[Node] = []
+    try:
         _check(kind, schema)
-        nodes: list[Node] = []
         schema = rebuilt(schema, _settling(schema, nodes))
         _check_references(kind, schema, nodes)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(f"schema: not JSON data, nor a JSON Schema: {error}") from None
+    except RecursionError:
+        raise ValueError("schema: nested too deeply") from None
     return schema, _errors_of(kind, schema)
 
 
@@ -73,6 +76,8 @@ def _draft(schema: Node) -> Any:
     from jsonschema import Draft3Validator, Draft202012Validator
     from jsonschema.validators import validator_for
 
+    if not isinstance(schema.get("$schema", ""), str):
+        raise ValueError(f"schema: $schema is a URI, not {schema['$schema']!r}")
     kind = validator_for(schema, default=Draft202012Validator)
     if kind is Draft3Validator:
         raise ValueError("schema: draft 3 is not served; draft 4 and later are")
@@ -101,6 +106,8 @@ def _settling(schema: Node, nodes: list[Node]) -> Callable[[Node], Node]:
         of_ref = old and isinstance(node.get("$ref"), str)
         kept = _KEPT_BESIDE_REF & node.keys() if of_ref else node.keys() - dropped
         kept = {word for word in kept if not (word in _BASES and isinstance(node[word], str))}
+        if not isinstance(node.get("items"), list):
+            kept -= {"additionalItems"}  # it means nothing then, and jsonschema trips over it
         nodes.append({word: inner for word, inner in node.items() if word in kept})
         return nodes[-1]
 

@@ -28,7 +28,7 @@ from tests.operations.structured.generated import (
 judge = pytest.importorskip("jsonschema_rs")
 
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-MANY = settings(max_examples=3000, deadline=None, suppress_health_check=QUIET)
+MANY = settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
 
 
 def is_valid(schema: Any, data: Any, *, formats: bool = True) -> bool:

@@ -297,6 +297,19 @@ def test_an_answer_that_does_not_fit_says_why(answer: Completion, text: str, pro
     assert caught.value.problem == problem
 
 
+def test_of_two_calls_that_fit_and_differ_neither_is_the_answer() -> None:
+    answer = calls("City", BERN, BERN.replace("Bern", "Basel"))
+    with pytest.raises(Invalid, match="2 objects in it fit, and they differ: give one") as caught:
+        parse_for().read(answer, DEPLOYMENT)
+    assert caught.value.text == BERN
+
+
+def test_what_is_said_beside_a_call_that_fits_is_no_second_answer() -> None:
+    call = ToolCall(name="City", raw_arguments=BERN)
+    answer = Completion(text='I take {"name": "Basel"}.', tool_calls=(call,))
+    assert parse_for().read(answer, DEPLOYMENT).value == City(name="Bern", size=2)
+
+
 @pytest.mark.parametrize(
     "answer", [says(BERN, finish_reason="length"), says("", finish_reason="length")]
 )

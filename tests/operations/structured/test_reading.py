@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from llm_router.operations.structured.reading import read_text
+from llm_router.operations.structured.reading import Reading, read_text
 from llm_router.operations.structured.schema import MismatchError, Schema
 from tests.operations.structured.cases import Dog, Line, Tree
 
@@ -114,6 +114,84 @@ def test_an_array_inside_a_broken_array_is_never_the_answer() -> None:
 def test_a_value_that_goes_on_behind_a_stray_bracket_is_never_the_answer(text: str) -> None:
     with pytest.raises(MismatchError):
         read_text(text, Schema.of(list[int]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"count": 1, "what": "a", "price": 1} or {"count": 2, "what": "a", "price": 1}',
+        f"{PEN}\n```json\n{PEN.replace('pen', 'ink')}\n```",
+        f"{PEN} or {PEN.replace('pen', 'ink')[:-1]},}}",
+        f"{PEN[:-1]},}} or {PEN.replace('pen', 'ink')[:-1]},}}",
+    ],
+)
+def test_of_two_objects_that_fit_and_differ_neither_is_the_answer(text: str) -> None:
+    with pytest.raises(MismatchError, match="2 objects in it fit, and they differ: give one"):
+        read_text(text, LINE)
+
+
+@pytest.mark.parametrize(
+    "text", [f"{PEN} … {PEN}", f"{PEN} ```{PEN.replace(' ', '')}```", f"{PEN} … {PEN[:-1]},}}"]
+)
+def test_an_object_that_is_said_twice_is_the_answer(text: str) -> None:
+    assert read_text(text, LINE) == Reading(IT, 1)
+
+
+def test_an_object_among_many_notes_is_the_answer() -> None:
+    notes = " ".join(f"[{number % 30}] {{x}} {{}}" for number in range(1_000))
+    assert read_text(f"{notes} {PEN} {notes}", LINE).value == IT
+    with pytest.raises(MismatchError):  # more than are looked through
+        read_text(f"{' '.join(f'[{number}]' for number in range(70))} {PEN}", LINE)
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_backslash_before_a_raw_line_break_is_no_other_text(quote: str) -> None:
+    schema: Schema[Any] = Schema.of({"type": "object", "properties": {"a": {"type": "string"}}})
+    text = "{'a': 'x\\\\\ny'}".replace("'", quote)
+    assert read_text(text, schema).value == {"a": "x\\\ny"}  # a backslash, then a line break
+    with pytest.raises(MismatchError):
+        read_text(text.replace("\\\\", "\\"), schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{'a': 'it\\'s', 'b': \"it's\"}", {"a": "it's", "b": "it's"}),
+        ("""{'a': 'say "x"', }""", {"a": 'say "x"'}),
+        ("{a: True, 'b': [None, False,],}", {"a": True, "b": [None, False]}),
+        ("{'True': 'None', a : 'a:b'}", {"True": "None", "a": "a:b"}),
+        ("{'a': '\\u00e4\\n\\\\'}", {"a": "ä\n\\"}),
+        ("{'a': 'x // y', /* 'b': 2, */ 'c': 1.50}", {"a": "x // y", "c": 1.5}),
+        ("I'd say {'a': 1}, that's it", {"a": 1}),
+        ("{thought: I'd say} {'a': 1}", {"a": 1}),
+    ],
+)
+def test_the_quotes_of_other_languages_are_read_as_they_are_meant(text: str, value: Any) -> None:
+    assert read_text(text, Schema.of({"type": "object"})) == Reading(value, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'a': 'it's'}", "{'a': '\\x41'}", "{'a': 1 'b': 2}", "{'a': [,]}", "{'a': [1,,]}", "{,}",
+        "{'a': +1}", "{'a': .5}", "{'a': 'x}",
+        "{'a': `x`}", "{'a': maybe}", "{a: b: 1}", "{'a', 'b'}",
+    ],
+)  # fmt: skip
+def test_what_means_nothing_in_any_of_them_is_refused(text: str) -> None:
+    with pytest.raises(MismatchError):
+        read_text(text, Schema.of({"type": "object"}))
+
+
+def test_nulls_are_read_as_they_stand_when_the_schema_wants_them() -> None:
+    """The first branch takes them for "left out", and then does not fit."""
+    small = {"a": {"type": "integer", "maximum": 5}, "b": {"type": "integer"}}
+    large = {"a": {"type": "integer", "minimum": 6}, "b": {"type": "null"}}
+    branches = [{"type": "object", "properties": small, "required": ["a"]},
+                {"type": "object", "properties": large, "required": ["a", "b"]}]  # fmt: skip
+    root = {"type": "object", "properties": {"it": {"anyOf": branches}}, "required": ["it"]}
+    said = {"it": {"a": 9, "b": None}}
+    assert read_text(json.dumps(said), Schema.of(root), strict=True) == Reading(said, 0)
 
 
 def test_a_bare_word_is_not_made_a_string() -> None:

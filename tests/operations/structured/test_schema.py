@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
+from llm_router.errors import ConfigurationError
 from llm_router.operations.structured.schema import MismatchError, Schema, SchemaCache
 from tests.operations.structured.cases import Invoice, Line, Page, Tags
 
@@ -34,7 +35,13 @@ def test_a_schema_has_a_name_the_wire_takes(schema: Any, name: str) -> None:
     assert Schema.of(schema).name == name
 
 
-@pytest.mark.parametrize("schema", [NotAType, 7, lambda x: x, None.__class__.mro, "int"])
+class Raising:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+        raise KeyError("a defect of the type's")
+
+
+@pytest.mark.parametrize("schema", [NotAType, 7, lambda x: x, None.__class__.mro, "int", Raising])
 def test_what_is_no_schema_is_a_type_error(schema: Any) -> None:
     with pytest.raises(TypeError, match="neither a type that pydantic validates nor a JSON Schema"):
         Schema.of(schema)
@@ -111,10 +118,67 @@ def test_a_bare_object_with_the_wrapping_key_is_read_as_what_it_is() -> None:
     assert schema.validate('{"value": 1}') == {"value": 1}
 
 
+class Lenient(BaseModel):
+    """Every field has a default, so that any object fits."""
+
+    x: int = 0
+
+
+class Other(BaseModel):
+    y: int = 0
+
+
+class Keyed(BaseModel):
+    value: int = 0
+
+
+OPEN_OBJECT = {"properties": {"x": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "problem"),
+    [
+        (Lenient | None, '{"value": {"x": "many"}}', "value.x: Input should be a valid integer"),
+        (Lenient | None, '{"value": {"x": "many"}, "note": 1}', "value.x: Input should be a valid"),
+        (Lenient | Other, '{"value": {"x": "many", "y": "many"}}', "value.Lenient.x: Input"),
+        (dict[str, int] | None, '{"value": 3}', "value: Input should be an object"),
+        (OPEN_OBJECT, '{"value": {"x": "many"}}', "x: 'many' is not of type 'integer'"),
+        (OPEN_OBJECT, '{"value": {"x": 1}, "note": 1}', "the answer: give it as the only thing"),
+    ],
+)
+def test_an_answer_in_the_wrapper_that_does_not_fit_is_not_read_bare(
+    schema: Any, text: str, problem: str
+) -> None:
+    with pytest.raises(MismatchError) as caught:
+        Schema.of(schema).validate(text)
+    assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        (Keyed | None, '{"value": 3}', Keyed(value=3)),
+        (Keyed | None, '{"value": {"value": 3}}', Keyed(value=3)),
+        (Lenient | None, '{"x": 3}', Lenient(x=3)),
+        (OPEN_OBJECT, '{"x": 3}', {"x": 3}),
+        (OPEN_OBJECT, '{"value": {"x": 3}}', {"x": 3}),
+    ],
+)
+def test_a_bare_answer_is_read_when_the_key_of_the_wrapper_is_its_own_or_not_there(
+    schema: Any, text: str, value: Any
+) -> None:
+    assert Schema.of(schema).validate(text) == value
+
+
 def test_long_values_are_shortened_in_problems() -> None:
     with pytest.raises(MismatchError) as caught:
         Schema.of(Line).validate(f'{{"what": {["x" * 500]}, "price": 1}}'.replace("'", '"'))
     assert len(str(caught.value)) < 150
+
+
+def test_mistakes_are_counted_when_there_are_too_many_to_list() -> None:
+    with pytest.raises(MismatchError, match="the answer: 20000 values in it do not fit"):
+        Schema.of(list[int]).validate(f"[{','.join(['true, 1.5'] * 20_000)}]")
 
 
 def test_the_cache_gives_the_same_schema_again() -> None:
@@ -154,6 +218,14 @@ def test_a_type_that_cannot_be_a_key_is_built_each_time() -> None:
         words: list[str]
 
     assert SchemaCache().get(Annotated[int, Mark(["x"])]).validate("1") == 1
+
+
+def test_a_type_that_describes_itself_by_what_is_no_schema_is_a_mistake_of_the_set_up() -> None:
+    class Odd(BaseModel):
+        model_config = ConfigDict(json_schema_extra={"properties": 5})
+
+    with pytest.raises(ConfigurationError, match="The JSON Schema of 'Odd' cannot be read"):
+        _ = Schema.of(Odd).strict
 
 
 def test_a_model_that_refuses_the_strict_form_still_has_its_schema() -> None:

@@ -40,6 +40,9 @@ def derived(part: Any, *, required: bool = True) -> Any:
         ({"enum": [1, None]}, {"type": ["integer", "null"], "enum": [1, None]}),
         ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
         ({"title": "T", "type": "boolean", "x-own": 1}, {"type": "boolean"}),
+        ({"allOf": [True, {"type": "string"}]}, {"type": "string"}),
+        ({"enum": [1, None, "a"], "type": "integer"}, {"type": "integer", "enum": [1]}),
+        ({"enum": ["a", "b"], "const": "b"}, {"type": "string", "enum": ["b"]}),
         ({"type": "string", "default": "a"}, {"type": "string"}),
         (
             {"type": "array", "items": {"type": "integer"}, "uniqueItems": True, "maxItems": 3},
@@ -103,6 +106,28 @@ def test_a_part_is_rewritten_with_its_meaning_kept(part: Any, strict: Any) -> No
             },
         ),
         (
+            {"properties": {"a": {"type": "null"}}},
+            {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {"a": {"type": "null"}},
+                        "required": ["a"],
+                        "additionalProperties": False,
+                    },
+                    {"type": "null"},
+                ],
+                "description": "(null means left out)",
+            },
+        ),
+        (
+            {"items": {"type": "integer"}},
+            {
+                "anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "null"}],
+                "description": "(null means left out)",
+            },
+        ),
+        (
             {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
             {"anyOf": [{"type": "integer"}, {"type": "null"}]},
         ),
@@ -146,6 +171,8 @@ OBJECT: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "intege
     ("part", "why"),
     [
         (True, "anything or nothing"),
+        ({"allOf": [False]}, "nothing is allowed"),
+        ({"enum": ["a"], "type": "integer"}, "choice of objects"),
         ({}, "any type"),
         ({"type": "object"}, "any keys"),
         ({"type": "object", "additionalProperties": {"type": "integer"}}, "not named beforehand"),
@@ -183,6 +210,47 @@ def test_a_schema_beyond_the_limits_is_refused() -> None:
         derived(deep)
 
 
+def test_ten_objects_inside_each_other_are_the_most() -> None:
+    """https://platform.openai.com/docs/guides/structured-outputs#supported-schemas"""
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(10):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    assert derive(schema).schema["required"] == ["a"]
+    with pytest.raises(InexpressibleError, match="more than 10 objects inside each other"):
+        derive({"type": "object", "properties": {"a": schema}, "required": ["a"]})
+
+
+def test_a_recursion_ends_where_its_optional_part_names_no_type() -> None:
+    node = {
+        "properties": {"v": {"type": "integer"}, "next": {"$ref": "#/$defs/n"}},
+        "required": ["v"],
+    }
+    root = {"type": "object", "properties": {"first": {"$ref": "#/$defs/n"}}, "$defs": {"n": node}}
+    strict = derive(root)
+    assert strict.adds_nulls
+    ends = {
+        "anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}],
+        "description": "(null means left out)",
+    }
+    assert strict.schema["properties"]["first"] == ends
+    assert strict.schema["$defs"]["n"]["properties"]["next"] == ends
+
+
+def test_what_stands_beside_a_reference_at_the_root_is_kept() -> None:
+    root = {
+        "$ref": "#/$defs/A",
+        "properties": {"b": {"type": "string"}},
+        "required": ["b"],
+        "$defs": {
+            "A": {"$ref": "#/$defs/B", "required": ["a"]},
+            "B": {"type": "object", "properties": {"a": {"type": "integer"}}},
+        },
+    }
+    strict = derive(root).schema
+    assert strict["properties"] == {"a": {"type": "integer"}, "b": {"type": "string"}}
+    assert strict["required"] == ["a", "b"]
+
+
 def test_a_root_that_is_not_one_object_is_refused() -> None:
     with pytest.raises(InexpressibleError, match="not one object"):
         derive({"type": "integer"})
@@ -195,6 +263,9 @@ def test_a_root_that_is_not_one_object_is_refused() -> None:
         ({"enum": [1, None]}, True), ({"const": None}, True), ({"const": 1}, False),
         ({"oneOf": [{"type": "string"}, {"type": "null"}]}, True), ({"$ref": "#/$defs/a"}, True),
         ({"allOf": [{}, {"type": "string"}]}, False), ({"type": ["a", "null"]}, True),
+        ({"$ref": "#/$defs/a", "type": "string"}, False), ({"allOf": [False]}, False),
+        ({"properties": {}}, False), ({"items": {}}, False), ({"enum": [None], "const": 1}, False),
+        ({"anyOf": [{}], "oneOf": [{"type": "string"}]}, False),
     ],
 )  # fmt: skip
 def test_whether_null_fits(schema: Any, null: bool) -> None:
