@@ -11,8 +11,8 @@ from llm_router.answers.answer import Answer
 from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import Finish, TextDelta, UsageReport
 from llm_router.errors import LLMRouterError, ProviderError, StreamInterruptedError
-from llm_router.operations.base import Asking
 from llm_router.routing import loop
+from llm_router.routing.loop import Asking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -23,10 +23,9 @@ from llm_router.errors import (
 )
 from llm_router.options.request import Deployment
 from llm_router.routing import loop
-from llm_router.routing.call import Call, RunningAttempt
+from llm_router.routing.call import Call, Observers, RunningAttempt
 from llm_router.routing.cooldown import Cooldowns
 from llm_router.routing.gates import Concurrency, Gates
-from llm_router.routing.observing import Observers
 from llm_router.routing.plan import Limits, Plan
 from tests.virtual_time import run_virtually, virtual_clock
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from llm_router.answers.models import Prices
 from llm_router.providers.openrouter import catalog as catalog_module
 from llm_router.providers.openrouter.catalog import Catalog, prices_for
 from llm_router.testing.sandbox import Sandbox
-from llm_router.usage import Usage
+from llm_router.usage import Prices, Usage
 from tests.providers.loopback import asking, provider_at, serving
 
 MINI = {
