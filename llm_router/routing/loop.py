@@ -156,10 +156,10 @@ async def _next_turn(call: Call) -> Turn:
     """Return whose turn it is, once it is ready; raise when the call is over."""
     while True:
         now = call.clock.monotonic()
-        if call.attempts_left <= 0:
-            raise failure(call)
         if now >= call.deadline_at - TICK_S:
             raise _deadline_exceeded(call)
+        if call.attempts_left <= 0:
+            raise failure(call)
         turn = call.rotation.next(now, call.attempts_left)
         if turn is None:
             raise failure(call)
@@ -204,6 +204,9 @@ async def _timed(call: Call, attempt: RunningAttempt, step: Step[R_co], request:
     except TimeoutError as error:
         if not timer.expired():
             raise
+        if seconds < call.limits.timeout:
+            # It was the deadline's timer: that has passed, whatever tick the clock shows.
+            call.deadline_at = min(call.deadline_at, call.clock.monotonic())
         raise ProviderTimeoutError(
             f"no answer within {seconds:.3g} s", hint="The abandoned call may still be billed."
         ) from error

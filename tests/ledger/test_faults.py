@@ -98,6 +98,16 @@ async def test_the_next_process_replays_the_spool_of_one_that_was_killed(
     assert spool.rejects.read_bytes().startswith(b'["attempts",{"id":"torn')
 
 
+def test_a_row_behind_a_torn_line_is_not_lost_with_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.jsonl")
+    spool.path.write_bytes(b'["attempts",{"id":"torn in the mid')
+    spool.append({"attempts": [{"id": "whole"}]})
+    written: list[Any] = []
+    assert spool.replay(written.append) == 1
+    assert written == [{"attempts": [{"id": "whole"}]}]
+    assert spool.rejects.read_bytes() == b'["attempts",{"id":"torn in the mid\n'
+
+
 async def test_two_processes_share_one_file(
     tmp_path: Path, open_ledger: Callable[..., Ledger]
 ) -> None:

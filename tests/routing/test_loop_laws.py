@@ -444,3 +444,28 @@ def test_the_bills_of_all_attempts_are_summed_when_a_failed_one_was_charged() ->
         assert [a.cost for a in whole.attempts] == [bill, bill]
 
     run_virtually(story())
+
+
+def test_a_share_is_rounded_up_when_attempts_do_not_divide() -> None:
+    world, _ = play([DOWN], ("a", "b"), max_attempts=5)
+    assert names(world) == ["p/a", "p/a", "p/a", "p/b", "p/b"]
+
+
+def test_an_answer_that_fits_no_schema_is_a_success_of_its_deployment() -> None:
+    """`reject`: the deployment did answer, so an earlier failure is forgotten."""
+
+    async def story() -> None:
+        async def send(_attempt: RunningAttempt) -> Completion:
+            return Completion(text="no object", finish_reason="stop")
+
+        call = make_call(World([]), limits(), ("a",))
+        deployment = Deployment(provider="p", model="a")
+        for _ in range(2):
+            call.cooldowns.failed(deployment, errors.ProviderUnavailableError("down"))
+        answer = await loop.run(call, Scripted(send))
+        assert call.running is not None
+        call.running.reject(answer, errors.SchemaValidationError("it does not fit"))
+        health = call.cooldowns.health(deployment)
+        assert (health.consecutive_failures, health.recent_failure_rate) == (0, 2 / 3)
+
+    run_virtually(story())

@@ -87,6 +87,19 @@ async def test_model_is_found_by_id_dated_name_and_with_suffixes(tmp_path: Path)
     assert catalog.known("nobody/nothing") is None
 
 
+async def test_a_shared_canonical_name_means_the_model_that_is_paid_for(tmp_path: Path) -> None:
+    """`a/b:free` and `a/b` share a canonical name; whichever stands first, it is not free."""
+    shared = [FREE | {"canonical_slug": "a/b-2025"}, PAID | {"canonical_slug": "a/b-2025"}]
+    for models in (shared, shared[::-1]):
+        catalog = make(
+            tmp_path / models[0]["id"].replace("/", "-"),
+            Source(json.dumps({"data": models}).encode()),
+        )
+        await catalog.get("a/b")
+        info = catalog.known("a/b-2025")
+        assert info is not None and info.id == "a/b"
+
+
 async def test_router_models_have_no_price(tmp_path: Path) -> None:
     catalog = make(tmp_path, Source())
     info = await catalog.get("openrouter/auto")
