@@ -71,7 +71,7 @@ class LLMRouterError(Exception):
 
     def __init__(self, message: str, **details: Any) -> None:
         """Keep *message* and *details* (attributes of this class), redacted both."""
-        super().__init__(redact(message))
+        super().__init__(_shown(message))
         self.add(**details)
 
     def add(self, **details: Any) -> None:
@@ -79,7 +79,7 @@ class LLMRouterError(Exception):
         for name, value in details.items():
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
-            setattr(self, name, redact(value) if isinstance(value, str) else value)
+            setattr(self, name, _shown(value) if isinstance(value, str) else value)
 
     def fill(self, **details: Any) -> None:
         """Set those attributes that are still unknown."""
@@ -358,6 +358,15 @@ KINDS = _kinds()
 
 def _summary(error: ProviderError) -> str:
     return f"{error.model or error.provider or 'unknown model'}: {type(error).__name__}: {error}"
+
+
+def _shown(text: str) -> str:
+    """Return *text* as an error keeps it: without secrets, and fit to be printed."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        text = text.encode("utf-8", "replace").decode()
+    return redact(text)
 
 
 def _with_full_stop(text: str) -> str:
