@@ -9,6 +9,7 @@
 | `llm_router.deployment_skipped` | a deployment was passed over, nothing was sent | `request_id alias deployment reason` |
 | `llm_router.cooldown_started` | a deployment (or a provider's key) rests | `deployment reason seconds` |
 | `llm_router.cooldown_ended` | it answered again | `deployment reason` |
+| `llm_router.catalog_entry_unreadable` | a model's entry is of another shape: it is unknown | `model reason` |
 
 `cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` events report what the
 ledger does; each has a `reason`.
@@ -30,6 +31,7 @@ REQUEST_FINISHED = "llm_router.request_finished"
 DEPLOYMENT_SKIPPED = "llm_router.deployment_skipped"
 COOLDOWN_STARTED = "llm_router.cooldown_started"
 COOLDOWN_ENDED = "llm_router.cooldown_ended"
+CATALOG_ENTRY_UNREADABLE = "llm_router.catalog_entry_unreadable"
 
 
 def enabled() -> bool:

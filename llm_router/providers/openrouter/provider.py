@@ -99,6 +99,7 @@ class OpenRouterProvider(NativeProvider):
         """
         await self.open()
         builder, http = self._ready()
+        assert isinstance(builder, OpenRouterBuilder)
         headers = {**builder.headers, "Connection": "close"}
         what = path.partition("?")[0]
         try:
