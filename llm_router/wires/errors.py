@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
+from datetime import UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,8 +62,8 @@ class _Row(NamedTuple):
     """Under which the words choose; None: under any. Empty: only where no status was said."""
     codes: frozenset[str]
     """Words that stand alone, in lower case: `code`, `type`, `error_type`, …"""
-    words: tuple[str, ...]
-    """Words in a code or a sentence, in lower case; `…` is any text between two of them."""
+    words: tuple[tuple[str, ...], ...]
+    """Words in a code or a sentence, in lower case: their pieces, with any text between them."""
     meaning: type[ProviderError] | int
     """The class, or the status that the words stand in for."""
 
@@ -70,8 +72,8 @@ def _row(
     statuses: str, meaning: type[ProviderError] | int, *, codes: str = "", words: str = ""
 ) -> _Row:
     chosen = None if statuses == "any" else frozenset(map(int, statuses.split()))
-    split = tuple(word.strip() for word in words.split("|") if word)
-    return _Row(chosen, frozenset(codes.split()), split, meaning)
+    pieces = tuple(tuple(word.split("…")) for word in words.split("|") if word)
+    return _Row(chosen, frozenset(codes.split()), pieces, meaning)
 
 
 # The first row that fits. Words choose among the meanings that a status has and do not overrule
@@ -211,11 +213,11 @@ def _class(status: int | None, codes: frozenset[str], words: str, kind: str) -> 
     return _of_status(status, kind)
 
 
-def _says(text: str, words: tuple[str, ...]) -> bool:
-    return any(_in_order(text, word.split("…")) for word in words)
+def _says(text: str, words: tuple[tuple[str, ...], ...]) -> bool:
+    return any(pieces[0] in text and _in_order(text, pieces) for pieces in words)
 
 
-def _in_order(text: str, pieces: list[str]) -> bool:
+def _in_order(text: str, pieces: tuple[str, ...]) -> bool:
     at = 0
     for piece in pieces:
         at = text.find(piece, at)
@@ -241,7 +243,7 @@ def read_error(
     given as dates.
     """
     answer = _parsed(body)
-    error = told(answer)
+    error = reported(answer)
     if error is None and ("message" in answer or "detail" in answer):
         error = answer
     if error is None and "error" not in answer:
@@ -260,7 +262,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
         return {}
 
 
-def told(answer: dict[str, Any]) -> Any:
+def reported(answer: dict[str, Any]) -> Any:
     """Return what a body says went wrong under any status; None when it says nothing.
 
     That is `error`, an object or a text (with its code beside it: xAI); the whole body (Mistral,
@@ -446,10 +448,7 @@ def _status(error: Mapping[str, Any], status: int | None) -> int | None:
     if status is not None and status >= 400:
         return status
     for name in ("code", "http_status", "status", "status_code", "http_code"):
-        said = error.get(name)
-        if isinstance(said, str) and len(said) == 3 and said.isdecimal():
-            said = int(said)
-        number = _number(said)
+        number = _number(error.get(name))
         if number is not None and number.is_integer() and 400 <= number <= 599:
             return int(number)
     return None
@@ -506,20 +505,17 @@ def _retry_after(headers: Mapping[str, str], error: dict[str, Any], now: float) 
         metadata.get("retry_after"),
         object_or_empty(error.get("availability")).get("retry_after"),
     )
-    waits = (_number(one) if _number(one) is not None else _until(one, now) for one in said)
-    return next(
-        (min(wait, _LONGEST_WAIT) for wait in waits if wait is not None and wait >= 0), None
-    )
+    return next((wait for one in said if (wait := _wait(one, now)) is not None), None)
 
 
-def _until(said: Any, now: float) -> float | None:
-    """Return the seconds until a date; None for what is none."""
-    if not isinstance(said, str):
-        return None
-    try:
-        return max(0.0, parsedate_to_datetime(said[:_LONGEST_FIGURE]).timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+def _wait(said: Any, now: float) -> float | None:
+    """Return seconds, from a figure or a date; None for what is neither."""
+    seconds = _number(said)
+    if seconds is None and isinstance(said, str):
+        with suppress(ValueError, TypeError, IndexError):
+            moment = parsedate_to_datetime(said[:_LONGEST_FIGURE])
+            seconds = max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+    return min(seconds, _LONGEST_WAIT) if seconds is not None and seconds >= 0 else None
 
 
 def _reset_at(*sources: Mapping[str, Any]) -> float | None:

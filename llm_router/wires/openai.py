@@ -30,7 +30,7 @@ from llm_router.errors import (
 )
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context, error_from_object, header, read_error, told
+from llm_router.wires.errors import context, error_from_object, header, read_error, reported
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -97,7 +97,7 @@ class OpenAIWire:
 
     def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
         """Return the error inside a 200 body or a stream's event, None when there is none."""
-        error = told(answer)
+        error = reported(answer)
         if error is None:
             choices = map(_choice_error, objects(answer.get("choices")))
             error = next((error for error in choices if error is not None), None)
@@ -110,7 +110,7 @@ class OpenAIWire:
 
 def _choice_error(choice: dict[str, Any]) -> Any:
     """Return a choice's error; one that finished with "error" and no object gets a sentence."""
-    error = told(choice)
+    error = reported(choice)
     if error is not None or choice.get("finish_reason") != "error":
         return error
     native = text_or_none(choice.get("native_finish_reason"))
@@ -184,7 +184,8 @@ def _build(
     native = text_or_none(choice.get("native_finish_reason"))
     finish = parts.finish_reason(choice.get("finish_reason"), native)
     annotations = [plain_json(note) for note in objects(message.get("annotations"))]
-    report = _report_in(answer)
+    usage = answer.get("usage")
+    report = usage if isinstance(usage, dict) else None
     return Completion(
         text=parts.text_of(message.get("content")),
         reasoning=parts.reasoning_of(message),
@@ -209,18 +210,6 @@ def _build(
         usage=parts.usage_of(report) if report else _NO_USAGE,
         cost=parts.cost_of(report) if report else _NO_COST,
     )
-
-
-def _report_in(body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the `usage` of a body or a chunk.
-
-    Groq's older streams have it in `x_groq`, Moonshot's in the choice.
-    """
-    report = body.get("usage")
-    if isinstance(report, dict):
-        return report
-    places = (object_or_empty(body.get("x_groq")), *objects(body.get("choices")))
-    return next((r for place in places if isinstance(r := place.get("usage"), dict)), None)
 
 
 class _Reader:
@@ -327,7 +316,7 @@ class _Reader:
         if "model" not in self._answer or "service_tier" in chunk:
             self._take_names(chunk)
         if self.error is None:
-            failed = told(chunk) is not None
+            failed = "error" in chunk or "base_resp" in chunk or chunk.get("object") == "error"
             for choice in objects(chunk.get("choices")):
                 self._take_choice(choice, events)
                 failed = failed or "error" in choice or choice.get("finish_reason") == "error"
@@ -336,9 +325,10 @@ class _Reader:
                 events.extend(map(CitationDelta, new))
             if failed:
                 self._look_for_error(chunk)
-        report = _report_in(chunk)
-        if report is not None:
-            self._take_usage(report)
+        if "usage" in chunk:
+            self._take_usage(chunk["usage"])
+        elif "x_groq" in chunk:
+            self._take_usage(object_or_empty(chunk["x_groq"]).get("usage"))
 
     def _take_names(self, chunk: dict[str, Any]) -> None:
         if chunk.get("id") == "" == chunk.get("model"):
@@ -365,6 +355,7 @@ class _Reader:
         finish, native = choice.get("finish_reason"), choice.get("native_finish_reason")
         if finish or native:
             self._take_finish(finish, native, object_or_empty(delta))
+            self._take_usage(choice.get("usage"))  # Moonshot's place for it.
 
     def _take_delta(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
         content = delta.get("content")
@@ -379,10 +370,10 @@ class _Reader:
 
     def _take_reasoning(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
         details = [plain_json(detail) for detail in objects(delta.get("reasoning_details"))]
-        for detail in details:
-            self._details.add(detail)
         reasoning = parts.reasoning_of(delta)
         if reasoning or details:
+            for detail in details:
+                self._details.add(detail)
             shown = self._reasoning.add(reasoning) if reasoning else ""
             events.append(ReasoningDelta(shown, tuple(map(mend_all, details))))
 
@@ -391,15 +382,21 @@ class _Reader:
         if refusal and (shown := self._refusal.add(refusal)):
             events.append(RefusalDelta(shown))
         events.extend(map(self._calls.add, parts.calls_in(delta)))
-        events.extend(map(CitationDelta, self._notes.add(delta.get("annotations"))))
-        for part in mend_all([*objects(delta.get("content")), *objects(delta.get("images"))]):
-            if images := parts.images_of({"images": [part]}):
-                self._images.append(part)
-                events.append(ImageDelta(images[0]))
+        if annotations := delta.get("annotations"):
+            events.extend(map(CitationDelta, self._notes.add(annotations)))
+        for place in ("content", "images"):
+            if type(found := delta.get(place)) is list:
+                self._take_images(found, events)
         if isinstance(audio := delta.get("audio"), dict):
             data, said = self._audio.add(audio)
             if data or said:
                 events.append(AudioDelta(data, said))
+
+    def _take_images(self, found: list[Any], events: list[StreamEvent]) -> None:
+        for part in mend_all(objects(found)):
+            if images := parts.images_of({"images": [part]}):
+                self._images.append(part)
+                events.append(ImageDelta(images[0]))
 
     def _take_finish(self, finish: Any, native: Any, delta: dict[str, Any]) -> None:
         if finish and finish != "error":
@@ -410,7 +407,9 @@ class _Reader:
         if native:
             self._choice["native_finish_reason"] = mend_all(native)
 
-    def _take_usage(self, report: dict[str, Any]) -> None:
+    def _take_usage(self, report: Any) -> None:
+        if not isinstance(report, dict):
+            return
         self._answer["usage"] = report
         self._finished = self._finished or "finish_reason" in self._choice
         if self.error is not None:
@@ -445,11 +444,10 @@ class _Reader:
             return ProviderConnectionError(
                 "The stream was cut before its first event", **self._context()
             )
-        body, problem = bytes(self._head), "is not the stream that was asked for"
+        body = bytes(self._head)
         try:
-            answer = mend_all(read_json(body))
-            if isinstance(answer, dict) and (found := self._wire.error_in(answer, self._headers)):
-                return found
-        except UnreadableError as error:
-            problem = str(error)
-        return _unreadable(body, problem, self._headers)
+            answer = object_or_empty(read_json(body))
+        except UnreadableError as problem:
+            return _unreadable(body, str(problem), self._headers)
+        found = self._wire.error_in(answer, self._headers)
+        return found or _unreadable(body, "is not the stream that was asked for", self._headers)

@@ -55,9 +55,11 @@ _FINISH: dict[str, FinishReason] = {
     "content_filter": "content_filter",
     **dict.fromkeys(_LENGTH, "length"),
 }
-_TEXT_PARTS = frozenset({"text", "output_text", None})
+_TEXT_PARTS = ("text", "output_text", None)  # A tuple: anything may be looked for in it.
 _JOINED = ("text", "summary", "data")
 _MOST_TICKS = 10**19
+# Cache reads at DeepSeek, Moonshot and Mistral.
+_CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
 
 
 def finish_reason(finish: Any, native: Any) -> FinishReason:
@@ -73,29 +75,23 @@ def finish_reason(finish: Any, native: Any) -> FinishReason:
 def usage_of(report: dict[str, Any]) -> Usage:
     """Read the wire's `usage`; what it does not say, or says absurdly, is None.
 
-    Cache reads have a place of their own at DeepSeek, Moonshot and Mistral. Where the total is
-    the sum of prompt, completion and reasoning (xAI), reasoning is beside the completion, and is
-    put into it here.
+    Where the total is the sum of prompt, completion and reasoning (xAI), reasoning is beside the
+    completion, and is put into it here.
     """
     into = object_or_empty(report.get("prompt_tokens_details"))
-    cached = (
-        into.get("cached_tokens"),
-        report.get("prompt_cache_hit_tokens"),
-        report.get("cached_tokens"),
-        report.get("num_cached_tokens"),
-    )
+    out = object_or_empty(report.get("completion_tokens_details"))
     prompt, output = count(report.get("prompt_tokens")), count(report.get("completion_tokens"))
-    reasoning = count(
-        object_or_empty(report.get("completion_tokens_details")).get("reasoning_tokens")
-    )
-    total = count(report.get("total_tokens"))
+    total, reasoning = count(report.get("total_tokens")), count(out.get("reasoning_tokens"))
     if reasoning and prompt is not None and output is not None:
         output += reasoning if total == prompt + output + reasoning else 0
+    cached = count(into.get("cached_tokens"))
+    for place in _CACHED if cached is None else ():
+        cached = count(report.get(place)) if cached is None else cached
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
         total_tokens=total,
-        cache_read_tokens=next((n for n in map(count, cached) if n is not None), None),
+        cache_read_tokens=cached,
         cache_write_tokens=count(into.get("cache_write_tokens")),
         reasoning_tokens=reasoning,
     )
@@ -143,7 +139,10 @@ def reasoning_of(message: dict[str, Any]) -> str | None:
     for name in ("reasoning", "reasoning_content"):
         if isinstance(own := message.get(name), str):
             return own
-    thinking = [p for p in objects(message.get("content")) if p.get("type") == "thinking"]
+    content = message.get("content")
+    if not isinstance(content, list):
+        return None
+    thinking = [part for part in objects(content) if part.get("type") == "thinking"]
     return "".join(text_of(part.get("thinking")) for part in thinking) if thinking else None
 
 
@@ -193,6 +192,8 @@ def citations_of(
 
 def sources_of(answer: Mapping[str, Any]) -> list[Citation]:
     """Read Perplexity's `citations` (addresses) and `search_results`, each address once."""
+    if not answer.keys() & {"citations", "search_results"}:
+        return []
     results = objects(answer.get("search_results"))
     listed = answer.get("citations")
     cited = [
@@ -320,12 +321,12 @@ class ToolCallParts:
     def add(self, delta: dict[str, Any]) -> ToolCallDelta:
         """Take one entry of `delta.tool_calls`; return the event that it is."""
         function = object_or_empty(delta.get("function"))
-        index, call_id = count(delta.get("index")), text_or_none(delta.get("id")) or None
-        name = text_or_none(function.get("name")) or None
+        index, call_id = count(delta.get("index")), text_or_none(delta.get("id"))
+        name = text_or_none(function.get("name"))
         call = self._known(index, call_id, name) or self._new(index)
-        if call_id and call.id is None:
-            call.id = mend(call_id)
+        if call_id and not call.id:
             self._by_id[index, call_id] = self._by_id[None, call_id] = call
+        call.id = call.id or (call_id and mend(call_id))
         call.name = call.name or (name and mend(name))
         shown = call.arguments.add(raw_arguments_of(function))
         return ToolCallDelta(call.place, shown, call.id, call.name)
@@ -382,18 +383,27 @@ class _Detail:
         return self.fields | {name: mend("".join(parts)) for name, parts in self.pieces.items()}
 
 
+def _key(fragment: dict[str, Any], *names: str) -> Any:
+    """Return the values of some fields as a key; anything may stand in them."""
+    values = tuple(map(fragment.get, names))
+    try:
+        hash(values)
+    except TypeError:
+        return repr(values)
+    return values
+
+
 class ReasoningDetailParts:
     """`reasoning_details`: fragments of one index and type are one detail, its text joined."""
 
     def __init__(self) -> None:
         self._details: list[_Detail] = []
-        self._latest: dict[tuple[str, ...], _Detail] = {}
+        self._latest: dict[Any, _Detail] = {}
 
     def add(self, fragment: dict[str, Any]) -> None:
         """Take one fragment."""
-        # Anything may stand in these fields: `repr` makes a key of it.
-        kind = (repr(fragment.get("type")), repr(fragment.get("index")))
-        own = (*kind, repr(fragment.get("id")))
+        kind = _key(fragment, "type", "index")
+        own = kind if fragment.get("id") is None else _key(fragment, "type", "index", "id")
         found = (self._latest.get(key) for key in (kind, own))
         detail = next((d for d in found if d is not None and d.takes(fragment)), None)
         # Without an index only the detail before it can be continued.

@@ -20,7 +20,7 @@ LONGEST_MESSAGE = 10_000
 LONGEST_SENTENCE = 2_000
 LONGEST_LABEL = 200
 _LONGEST_PAGE = 100_000
-_LONGEST_DATA = 100_000
+_LONGEST_DATA = 50_000
 # What a value costs of that beside its text: it bounds how many there are.
 _VALUE = 50
 _DEEPEST_SENTENCE = 4
@@ -40,7 +40,7 @@ def label(value: Any) -> str | None:
 
 
 def bounded(value: Any) -> Any:
-    """Return JSON data as plain JSON of at most some 100,000 characters; the rest is left out.
+    """Return JSON data as plain JSON of at most some 50,000 characters; the rest is left out.
 
     Raises UnreadableError when it is nested too deeply.
     """

@@ -12,19 +12,12 @@ import pytest
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
 from llm_router.options.messages import normalise_messages
-from llm_router.options.request import Deployment, ProviderRequest
-from llm_router.wires.openai import read_answer
-from llm_router.wires.stream_reader import StreamReader
+from llm_router.wires.openai import OpenAIWire
 from tests import recordings
 from tests.router.recorded import RECORDINGS, answers
 
 pytestmark = recordings.needed
-REQUEST = ProviderRequest(
-    request_id="r",
-    alias=None,
-    deployment=Deployment(provider="openrouter", model="any/model"),
-    messages=[{"role": "user", "content": "Hi"}],
-)
+WIRE = OpenAIWire(kind="openrouter")
 KEPT = ("reasoning", "reasoning_details", "annotations", "refusal", "audio")
 
 
@@ -33,7 +26,7 @@ def read(body: dict[str, Any]) -> Completion:
     whole = json.loads(json.dumps(body))
     for choice in whole["choices"]:
         choice.pop("error", None)
-    return read_answer(json.dumps(whole).encode(), 200, {}, REQUEST)
+    return WIRE.read_answer(200, {}, json.dumps(whole).encode())
 
 
 @pytest.mark.parametrize("name", answers())
@@ -68,7 +61,7 @@ def test_the_recordings_cover_what_can_be_lost() -> None:
 
 @pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.sse")), ids=lambda path: path.stem)
 def test_a_streamed_answer_goes_back_whole(path: Path) -> None:
-    reader = StreamReader(REQUEST, {})
+    reader = WIRE.reader({})
     reader.feed(path.read_bytes())
     message = reader.snapshot().as_message()
     deltas = list(_deltas(path))

@@ -8,15 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_router.options.request import Deployment, ProviderRequest
-from llm_router.wires.openai import read_answer
+from llm_router.wires.openai import OpenAIWire
 
-REQUEST = ProviderRequest(
-    request_id="r",
-    alias=None,
-    deployment=Deployment(provider="openrouter", model="any/model"),
-    messages=[{"role": "user", "content": "Hi"}],
-)
+WIRE = OpenAIWire(kind="openrouter")
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 details = st.one_of(
     st.fixed_dictionaries(
@@ -51,7 +45,7 @@ messages = st.fixed_dictionaries(
 def test_a_message_goes_back_as_it_came(message: dict[str, Any]) -> None:
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     body = {"id": "gen-1", "model": "any/model", "choices": [choice]}
-    reply = read_answer(json.dumps(body).encode(), 200, {}, REQUEST)
+    reply = WIRE.read_answer(200, {}, json.dumps(body).encode())
     expected = json.loads(json.dumps(message))
     for call in expected.get("tool_calls", ()):
         call["function"].setdefault("arguments", "")

@@ -46,7 +46,27 @@ _STREAM = (
     + DONE
 )
 _FAILED = chunk({"content": "Hi"}) + b"data: " + _ERROR + b"\n\n" + chunk(usage=USAGE)
-SEEDS = [answer(), answer(_PARTS, choice=_LOGPROBS, citations=["u"]), _ERROR, _STREAM, _FAILED]
+_DIALECT: dict[str, Any] = {
+    "citations": ["https://a"],
+    "search_results": [{"url": "https://a", "title": "A", "snippet": "s"}],
+    "base_resp": {"status_code": 0, "status_msg": ""},
+    "usage": {"cost": {"total_cost": 0.5}, "cost_in_usd_ticks": 7, "num_cached_tokens": 3},
+    "x_groq": {"usage": USAGE},
+}
+_THINKING = {"content": [{"type": "thinking", "thinking": [{"text": "hm"}]}, {"text": "yes"}]}
+_OTHERS = answer(_THINKING, **_DIALECT)
+_OTHER_STREAM = chunk(_THINKING, **_DIALECT) + chunk(None, "stop", choice={"usage": USAGE}) + DONE
+_FLAT = b'{"object": "error", "message": "m", "type": "t", "code": 400, "detail": [{"msg": "x"}]}'
+SEEDS = [
+    answer(),
+    answer(_PARTS, choice=_LOGPROBS, citations=["u"]),
+    _ERROR,
+    _STREAM,
+    _FAILED,
+    _OTHERS,
+    _OTHER_STREAM,
+    _FLAT,
+]
 
 _ODD: list[Callable[[Random], bytes]] = [
     lambda dice: b"null",

@@ -65,6 +65,7 @@ def test_the_generation_header_is_the_id_when_the_body_has_none() -> None:
         (None, ""),
         ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"),
         (["a", {"text": "b"}, {"type": "output_text", "text": "c"}, {"type": "other"}, 7], "abc"),
+        ([{"type": {}, "text": "a"}, {"type": [], "text": "b"}, {"text": 7}], ""),
         ("\ud83d\ude00", "😀"),
         ("half \ud83d", "half \ufffd"),
     ],

@@ -293,6 +293,8 @@ def test_whose_limit_it_was_is_told(
         ({"Retry-After": "99999999999"}, {}, LONGEST),
         ({"Retry-After": "9" * 10_000}, {}, LONGEST),
         ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, {}, LONGEST),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -0000"}, {}, LONGEST),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -1200"}, {}, LONGEST),
         ({}, {"metadata": {"retry_after_seconds": 10**400}}, LONGEST),
         ({}, {"availability": {"retry_after": 400 * 86400}}, LONGEST),
         ({"Retry-After": "nan"}, {}, None),

@@ -98,6 +98,7 @@ def test_nothing_said_and_nothing_finished_is_an_empty_response(tokens: int | No
         ({"content": "", "refusal": "x"}, None, None),
         ({"content": "", "tool_calls": [call()]}, None, None),
         ({"content": "", "images": [{"image_url": {"url": "u"}}]}, None, None),
+        ({"content": "", "audio": {"data": "AA=="}}, None, None),
         ({"content": ""}, "stop", None),
         ({"content": ""}, None, {"completion_tokens": 7}),
     ],

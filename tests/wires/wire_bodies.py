@@ -117,10 +117,12 @@ def play(
     return reader.snapshot(), events
 
 
-def broken(*packets: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
+def broken(
+    *packets: bytes, headers: Mapping[str, str] | None = None, wire: OpenAIWire = WIRE
+) -> ProviderError:
     """Return the error that a stream ends in."""
     try:
-        found = play(*packets, headers=headers)
+        found = play(*packets, headers=headers, wire=wire)
     except ProviderError as error:
         return error
     raise AssertionError(f"a whole stream, not an error: {found}")
