@@ -73,9 +73,7 @@ def paths() -> tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[obj
     provider = Ready()
     router._engine.providers["openrouter"] = provider  # type: ignore[assignment]  # no preview
     deployment = Deployment(provider="openrouter", model="openai/gpt-4o-mini")
-    request = ProviderRequest(
-        deployment=deployment, messages=MESSAGES, params=PARAMS
-    )
+    request = ProviderRequest(deployment=deployment, messages=MESSAGES, params=PARAMS)
     return lambda: router.complete("fast", MESSAGES), lambda: provider.complete(request)
 
 

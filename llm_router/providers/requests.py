@@ -107,7 +107,9 @@ class RequestBuilder:
         transform = target.config.transform_request
         # Told no address, huggingface's would ask the network for one.
         where = {"api_base": target.url}
-        body = self._ask(transform, request.model, messages, copied(mapped), where, {})
+        body: dict[str, Any] = self._ask(
+            transform, request.model, messages, copied(mapped), where, {}
+        )
         body.update(body.pop("extra_body", None) or {})
         # What transform_request takes out on its own account, a tool_choice without tools say.
         body |= {n: mapped[n] for n in asked if n in mapped and n not in body}
@@ -115,7 +117,7 @@ class RequestBuilder:
             body["stream"] = True
             if "stream_options" in target.supported:
                 body["stream_options"] = {"include_usage": True}
-        return body | verbatim | request.extra_body
+        return {**body, **verbatim, **request.extra_body}
 
     def _options(
         self, model: str, asked: Mapping[str, Any]

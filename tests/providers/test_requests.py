@@ -189,7 +189,7 @@ def test_an_assistants_turn_goes_back_without_openrouters_own_keys(kind: str) ->
         annotations=({"type": "url_citation"},),
         images=(Image(url="data:image/png;base64,AA=="),),
     )
-    messages = normalise_messages(["?" and {"role": "user", "content": "Hello"}, reply])
+    messages = normalise_messages([{"role": "user", "content": "Hello"}, reply])
     before = copy.deepcopy(messages)
     sent = built(kind, messages=messages).body["messages"]
     assert sent[1]["content"] == "Hi"
@@ -220,7 +220,7 @@ def test_a_file_by_its_url_is_refused_for_litellm_would_fetch_it() -> None:
     part = {"type": "file", "file": {"file_id": "https://x.example/a.pdf"}}
     with pytest.raises(UnsupportedFeatureError, match="file_data"):
         built("openai", messages=[{"role": "user", "content": [part]}])
-    part["file"] = {"file_data": "data:application/pdf;base64,AA==", "filename": "a.pdf"}  # type: ignore[assignment]  # a mixed table
+    part["file"] = {"file_data": "data:application/pdf;base64,AA==", "filename": "a.pdf"}
     body = built("openai", messages=[{"role": "user", "content": [part]}]).body
     assert body["messages"][0]["content"][0]["file"]["file_data"].startswith("data:")
 
@@ -250,12 +250,21 @@ async def test_azure_is_read_as_the_wire_that_it_is() -> None:
     async with wire() as server:
         base = server.url.removesuffix("/v1")
         async with provider(base, "azure", "azure", api_key=KEY) as row:
-            filtered = {"choices": [], "id": "", "model": "", "prompt_filter_results": [{}]}
+            filtered: dict[str, Any] = {
+                "choices": [],
+                "id": "",
+                "model": "",
+                "prompt_filter_results": [{}],
+            }
             server.json(answer())
             assert (await row.complete(ask("gpt", "azure"))).text == "hi"
             server.replies.clear()
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-            server.sse(chunk(**filtered), chunk({"content": "hi"}), chunk({}, "stop", usage=usage))
+            server.sse(
+                chunk(None, None, **filtered),
+                chunk({"content": "hi"}),
+                chunk({}, "stop", usage=usage),
+            )
             stream = await row.stream(ask("gpt", "azure", stream=True))
             assert [event async for event in stream]
             assert (stream.snapshot().text, stream.snapshot().model) == ("hi", "served-model")
