@@ -93,6 +93,14 @@ def test_a_key_of_the_environment_goes_to_the_providers_own_address_alone(
     assert authorization("groq") is None
 
 
+async def test_a_key_of_the_environment_is_a_secret_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-of-the-environment")
+    async with provider(None, "groq") as row:
+        await row.open()
+        assert row.secrets == ("gsk-of-the-environment",)
+        assert "of-the-environment" not in repr(row.preview(ask()))
+
+
 def authorization(kind: str, base_url: str | None = BASE, **row: Any) -> str | None:
     return builder(kind, base_url, **row).build(ask()).headers.get("Authorization")
 

@@ -64,7 +64,7 @@ class AcompletionProvider:
 
     def __init__(self, name: str, row: ProviderConfig, *, any_field: bool) -> None:
         self.name = name
-        self.secrets: tuple[str, ...] = secrets_of(row)
+        self.secrets: tuple[str, ...] = secrets_of(row, row.key)
         self._row = row
         self._kind = row.litellm or name
         self._any_field = any_field
