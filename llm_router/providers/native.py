@@ -51,7 +51,7 @@ class NativeProvider:
 
     def __init__(self, name: str, row: ProviderConfig, wire: Wire) -> None:
         self.name = name
-        self.secrets: tuple[str, ...] = secrets_of(row)
+        self.secrets: tuple[str, ...] = secrets_of(row, row.key)
         self._row = row
         self._wire = wire
         self._builder: Builder | None = None
@@ -67,9 +67,9 @@ class NativeProvider:
         with self._opening:
             if self._builder is None:
                 builder = self._new_builder()
-                self._http = HttpClient(
-                    builder.address, keyed=bool(self._row.key or self._row.headers)
-                )
+                self.secrets = secrets_of(self._row, builder.key)
+                keyed = bool(builder.key or self._row.headers)
+                self._http = HttpClient(builder.address, keyed=keyed)
                 self._http.prepare()
                 self._builder = builder
 
@@ -137,9 +137,9 @@ class NativeProvider:
             await self._http.aclose()
 
 
-def secrets_of(row: ProviderConfig) -> tuple[Secret, ...]:
-    """Return the key of *row* and its headers' values, where they are long enough to be one."""
-    values = (row.key, *row.headers.values())
+def secrets_of(row: ProviderConfig, key: str) -> tuple[Secret, ...]:
+    """Return *key* and the values of the row's headers, where they are long enough to be one."""
+    values = (key, *row.headers.values())
     return tuple(Secret(value) for value in values if len(value) >= _SHORTEST_SECRET)
 
 

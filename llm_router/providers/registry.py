@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llm_router.wires.base import Wire
 
 # LiteLLM's names for those who speak OpenAI's wire: its `openai_compatible_providers` (a contract
-# test compares) and four that it leaves out there. It logs in over the network for two of them,
-# `chatgpt` and `github_copilot`: they stay with its own call.
+# test compares) and four that it leaves out there. `chatgpt` and `github_copilot`, for which it
+# logs in over the network, and `ragflow` with its models of another shape stay with its own call.
 _OPENAI_SHAPED = (
     "ai21", "ai21_chat", "aiand", "aiml", "anyscale", "apertis", "azure", "azure_ai", "baseten",
     "cerebras", "chutes", "clarifai", "clf_ai_gateway", "codestral", "cognition", "cometapi",
@@ -26,7 +26,7 @@ _OPENAI_SHAPED = (
     "meta", "meta_llama", "minimax", "mistral", "modelscope", "moonshot", "morph", "nano-gpt",
     "nebius", "novita", "nscale", "nvidia_nim", "openai", "opencode_go", "openinfer", "openrouter",
     "parasail", "perplexity", "pinstripes", "poe", "prism", "publicai", "qwen_ai_platform",
-    "qwencloud", "ragflow", "reka", "sail", "sambanova", "scx-ai", "streamlake", "synthetic",
+    "qwencloud", "reka", "sail", "sambanova", "scx-ai", "streamlake", "synthetic",
     "tencent", "tensormesh", "together_ai", "v0", "vercel_ai_gateway", "volcengine", "wally",
     "wandb", "xai", "xinference", "zai", "zerogpu",
 )  # fmt: skip

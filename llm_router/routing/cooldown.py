@@ -125,7 +125,8 @@ class Cooldowns:
 
     def _record_of(self, name: str) -> _Record:
         """Return the record of a deployment; of those that failed longest ago none is kept."""
-        record = self._records[name] = self._records.pop(name, None) or _Record()
+        record = self._records.pop(name) if name in self._records else _Record()
+        self._records[name] = record
         if len(self._records) > MOST_RECORDS:
             del self._records[next(iter(self._records))]
         return record

@@ -243,9 +243,11 @@ FAILING = {"refused": refused, "moved": moved, "cut": cut, "garbage": garbage}
 
 
 @pytest.mark.parametrize("kind", ["openrouter", "openai"])
-@pytest.mark.parametrize("how", [*FAILING, "nobody", "not http", "bad port"])
+@pytest.mark.parametrize("how", [*FAILING, "nobody", "not http", "bad port", "line break"])
 async def test_no_key_is_seen_in_causes_or_frames_when_a_call_fails(how: str, kind: str) -> None:
     row = {"api_key": KEY, "headers": {"X-Gate": HEADER}, "name": kind}
+    if how == "line break":
+        row["headers"] = {"X-Gate": f"{HEADER}\n"}
     error = await failure_of(how, kind, row)
     shown = shown_everywhere(error)
     assert KEY not in shown and HEADER not in shown

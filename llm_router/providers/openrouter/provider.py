@@ -106,6 +106,7 @@ class OpenRouterProvider(OpenAIProvider):
         """
         await self.open()
         builder, http = self._ready()
+        assert isinstance(builder, OpenRouterBuilder)
         headers = {**builder.headers, "Connection": "close"}
         what = path.partition("?")[0]
         try:

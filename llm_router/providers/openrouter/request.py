@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.options.reasoning import normalise_reasoning
+from llm_router.providers.http import Secret
 from llm_router.providers.openrouter.caching import marked_messages
 from llm_router.providers.requests import STAND_IN, Prepared, dressed, refuse_ours
 
@@ -35,7 +36,8 @@ class OpenRouterBuilder:
         self.address: str = config.get_complete_url(base, STAND_IN, "", {}, {})
         found = config.validate_environment({}, "", [], {}, {}, api_key=STAND_IN)
         found |= attribution(row.app)
-        self.headers: Mapping[str, str] = dressed(found, row.key, row.headers)
+        self.key = Secret(row.key)
+        self.headers: Mapping[str, str] = dressed(found, self.key, row)
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request with every key that was asked for, and no other."""
