@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,18 @@ class UtcTime(TypeDecorator[datetime]):
         # SQLite has no time zones: what was stored is UTC.
         moment: datetime = value
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class JsonText(TypeDecorator[Any]):
+    """JSON data; takes it as ASCII text: PostgreSQL's own JSON types refuse U+0000, which models
+    do write.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
 
 
 class usd_sum(FunctionElement[Decimal]):  # noqa: N801 - an SQL function, in SQL's spelling
