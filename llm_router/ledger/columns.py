@@ -34,9 +34,10 @@ class Usd(TypeDecorator[Decimal]):
     def process_bind_param(self, value: Decimal | str | None, dialect: Dialect) -> Any:
         if value is None:
             return None
-        if dialect.name == "sqlite":
-            return value if isinstance(value, str) else format_usd(value)
-        return Decimal(value)
+        amount = Decimal(value)
+        if not amount.is_finite():
+            raise ValueError("not an amount")
+        return format_usd(amount) if dialect.name == "sqlite" else amount
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)

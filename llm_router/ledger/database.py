@@ -87,9 +87,7 @@ class Database:
                 raise self._failure(error) from error
             if not self._is_current(connection):
                 self._leave_file(connection)
-        if self._replaced:
-            self._replaced = False
-            raise UnavailableError("replaced")
+        self._tell_replaced()
 
     def write(self, rows: Rows) -> None:
         """Write rows in one transaction; rows that are there already stay as they are."""
@@ -162,6 +160,7 @@ class Database:
         try:
             connection = self._connect(write=True)
             try:
+                self._tell_replaced()
                 connection.begin()
                 if not self._is_sqlite:
                     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_STATEMENT_MS}")
@@ -193,6 +192,11 @@ class Database:
             driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         connection.invalidate()
         self.engine.dispose()
+
+    def _tell_replaced(self) -> None:
+        if self._replaced:
+            self._replaced = False
+            raise UnavailableError("replaced")
 
     def _failure(self, error: Exception) -> UnavailableError | RefusedError:
         """Tell an outage from rows that no database takes."""

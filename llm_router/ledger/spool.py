@@ -88,7 +88,7 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[Rows, list[bytes]]]:
     for line in lines:
         try:
             rows.append(_row(json.loads(line)))
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             torn.append(line.rstrip(b"\n") + b"\n")
         if len(rows) + len(torn) >= _CHUNK:
             yield rows, torn
@@ -98,7 +98,12 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[Rows, list[bytes]]]:
 
 def _row(data: Any) -> tuple[str, Row]:
     table, row = data
-    return _TABLES[_TABLES.index(table)], dict(row)
+    values = [value for name, value in row.items() if name != "tags"]
+    if any(
+        isinstance(value, list | dict) for value in (*values, *(row.get("tags") or {}).values())
+    ):
+        raise ValueError("a row is flat")
+    return _TABLES[_TABLES.index(table)], row
 
 
 def _append(path: Path, data: bytes) -> None:
