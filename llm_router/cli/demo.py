@@ -14,6 +14,7 @@ import click
 from pydantic import BaseModel, Field
 
 from llm_router.cli.ledger import report_line
+from llm_router.cli.local_model import LocalModel
 from llm_router.cli.tables import show_rows
 from llm_router.config import loading
 from llm_router.config.model import LedgerConfig
@@ -21,7 +22,6 @@ from llm_router.options.tools import arguments_for, tool_result
 from llm_router.router import Router
 from llm_router.routing.clock import Clock
 from llm_router.testing import Sandbox
-from llm_router.testing.local_model import LocalModel
 
 if TYPE_CHECKING:
     from llm_router.answers.completion import Completion
