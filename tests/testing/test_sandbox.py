@@ -23,7 +23,7 @@ from jsonschema import Draft202012Validator
 from llm_router.testing import CATALOG, ChatRequest, Reply, Sandbox, pytest_plugin
 from llm_router.testing.billing import dumps
 
-sandbox = pytest_plugin.sandbox
+sandbox = pytest_plugin.llm_sandbox
 loopback_only = pytest_plugin.loopback_only
 
 WEATHER = {
@@ -453,7 +453,8 @@ async def test_models_are_public_and_the_key_is_not(client: Client) -> None:
     _, key = await client.get("/key")
 
     by_id = {model["id"]: model for model in models["data"]}
-    assert status == 200 and len(by_id) == models["total_count"] == len(CATALOG)
+    assert status == 200 and len(by_id) == models["total_count"] == len(CATALOG) - 1
+    assert "openai/text-embedding-3-small" not in by_id  # only what writes text, unless asked for
     assert by_id["openrouter/auto"]["pricing"]["prompt"] == "-1"
     assert by_id["openai/gpt-4o-mini"]["pricing"]["completion"] == "0.0000006"
     assert "tools" not in by_id["minimax/minimax-01"]["supported_parameters"]
