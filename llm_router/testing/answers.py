@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -18,6 +19,7 @@ from llm_router.testing.billing import (
     Tokens,
     count_prompt,
     dumps,
+    texts_to_embed,
     tokens_of,
     usage_of,
 )
@@ -54,10 +56,8 @@ class Answer:
         """Return the bill of the whole answer."""
         byok = bool(self.usage.get("is_byok"))
         charged = sum(self.tokens.charged(self.model))
-        cost = self.usage.get("cost")
+        cost = _first_known(self.usage.get("cost"), 0 if byok else charged)
         own = (self.usage.get("cost_details") or {}).get("upstream_inference_cost")
-        if cost is None:
-            cost = 0 if byok else charged
         return Bill(
             generation_id=self.id,
             requested_model=self.request.model,
@@ -65,7 +65,7 @@ class Answer:
             provider=self.upstream.name,
             tokens=self.tokens,
             cost=Decimal(str(cost)),
-            upstream_cost=Decimal(str(charged if own is None else own)) if byok else Decimal(0),
+            upstream_cost=Decimal(str(_first_known(own, charged) if byok else 0)),
             is_byok=byok,
             finish_reason=self.finish[0],
             native_finish_reason=self.finish[1],
@@ -96,8 +96,7 @@ class Answer:
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body."""
-        inputs = self.request.inputs
-        body = self._completion() if inputs is None else self._embeddings(inputs)
+        body = self._embeddings() if self.request.embeds else self._completion()
         return self._without_omitted({**body, "usage": self.usage, **self.reply.fields})
 
     def json(self) -> bytes:
@@ -113,11 +112,11 @@ class Answer:
         }
         return self._head("chat.completion") | {"system_fingerprint": None, "choices": [choice]}
 
-    def _embeddings(self, inputs: list[str]) -> dict[str, Any]:
+    def _embeddings(self) -> dict[str, Any]:
         size = int(self.request.body.get("dimensions") or self.model.dimensions or 1)
         data = [
             {"object": "embedding", "index": index, "embedding": unit_vector(text, size)}
-            for index, text in enumerate(inputs)
+            for index, text in enumerate(texts_to_embed(self.request.body))
         ]
         # As recorded: no `created`, and the model without its author.
         return {
@@ -128,24 +127,23 @@ class Answer:
             "data": data,
         }
 
-    def chunk(
-        self, delta: Mapping[str, Any] | None = None, finish: Finish = (None, None), **fields: Any
-    ) -> dict[str, Any]:
-        """Return a chunk; *fields* go to its top level."""
-        choice = {
+    def sse(
+        self,
+        delta: Mapping[str, Any] | None = None,
+        finish: Finish = (None, None),
+        choice: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> bytes:
+        """Return a chunk as an event; *choice* and *fields* are laid over its choice and itself."""
+        only = {
             "index": 0,
             "delta": {"role": "assistant", "content": "", **(delta or {})},
             "finish_reason": finish[0],
             "native_finish_reason": finish[1],
+            **(choice or {}),
         }
-        head = {**self._head("chat.completion.chunk"), "choices": [choice]}
-        return self._without_omitted({**head, **self.reply.fields, **fields})
-
-    def sse(
-        self, delta: Mapping[str, Any] | None = None, finish: Finish = (None, None), **fields: Any
-    ) -> bytes:
-        """Return a chunk as an event of the stream."""
-        return data_line(self.chunk(delta, finish, **fields))
+        head = {**self._head("chat.completion.chunk"), "choices": [only]}
+        return data_line(self._without_omitted({**head, **self.reply.fields, **fields}))
 
     def usage_event(self) -> list[bytes]:
         """Return the last chunk, with usage, in the form that the reply asks for."""
@@ -189,11 +187,10 @@ class Answer:
     def _text_events(self) -> Iterator[bytes]:
         for piece in _words(self.message.get("refusal") or ""):
             yield self.sse({"content": None, "refusal": piece})
-        for index, piece in enumerate(self._pieces(self.message.get("content") or "")):
-            chunk = self.chunk({"content": piece})
-            if index == 0 and self.reply.logprobs:
-                chunk["choices"][0]["logprobs"] = self.reply.logprobs
-            yield data_line(chunk)
+        choice = {"logprobs": self.reply.logprobs} if self.reply.logprobs else {}
+        for piece in self._pieces(self.message.get("content") or ""):
+            yield self.sse({"content": piece}, choice=choice)
+            choice = {}
 
     def _pieces(self, text: str) -> list[str]:
         chunks = self.reply.chunks
@@ -227,9 +224,7 @@ class Answer:
         }
 
     def _without_omitted(self, body: dict[str, Any]) -> dict[str, Any]:
-        for path in self.reply.omit:
-            body = _without(body, path.split("."))
-        return body
+        return functools.reduce(_without, (path.split(".") for path in self.reply.omit), body)
 
 
 def make_answer(
@@ -238,7 +233,7 @@ def make_answer(
     """Resolve *reply* into the answer of *model*, its tokens counted and priced."""
     message: dict[str, Any] = {}
     finish: Finish = (None, None)
-    if request.inputs is None:
+    if not request.embeds:
         reply = reply.completed(request, model)
         message = reply.content_message(request, model)
         finish = reply.finish(model)
@@ -279,23 +274,19 @@ def _tokens(
 ) -> Tokens:
     """Return the counts that the script gives, else those counted."""
     given = reply.usage
-    if request.inputs is not None:
-        counted = sum(tokens_of(len(text)) for text in request.inputs)
-        return Tokens(prompt=given.get("prompt_tokens", counted))
-    prompt = given.get("prompt_tokens")
-    if prompt is None:
-        prompt = count_prompt(request.body)
-    cached = cache.use(model, request.body, prompt)
     inputs = given.get("prompt_tokens_details") or {}
+    outputs = given.get("completion_tokens_details") or {}
+    prompt = _first_known(given.get("prompt_tokens"), count_prompt(request.body))
+    cached = cache.use(model, request.body, prompt)
     for name, key in (("cached", "cached_tokens"), ("written", "cache_write_tokens")):
         cached[name] = inputs.get(key, cached[name]) or 0
     reasoning = tokens_of(len(reply.reasoning or ""))
-    completion = given.get("completion_tokens")
-    if completion is None:
-        completion = reasoning + _count_answer(message)
-    outputs = given.get("completion_tokens_details") or {}
-    reasoning = outputs.get("reasoning_tokens", reasoning)
-    return Tokens(prompt=prompt, completion=completion, reasoning=reasoning, **cached)
+    return Tokens(
+        prompt=prompt,
+        completion=_first_known(given.get("completion_tokens"), reasoning + _count_answer(message)),
+        reasoning=outputs.get("reasoning_tokens", reasoning),
+        **cached,
+    )
 
 
 def _count_answer(message: Mapping[str, Any]) -> int:
@@ -304,6 +295,10 @@ def _count_answer(message: Mapping[str, Any]) -> int:
     text = content if isinstance(content, str) else dumps(content)
     calls = [dumps(call["function"]) for call in message.get("tool_calls") or ()]
     return tokens_of(len(text + (message.get("refusal") or "") + "".join(calls)))
+
+
+def _first_known(given: Any, otherwise: Any) -> Any:
+    return otherwise if given is None else given
 
 
 def _laid_over(usage: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,12 +313,11 @@ def _laid_over(usage: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _without(body: dict[str, Any], path: list[str]) -> dict[str, Any]:
+def _without(body: Mapping[str, Any], path: list[str]) -> dict[str, Any]:
     head, *rest = path
-    if not rest:
-        return {key: value for key, value in body.items() if key != head}
-    inner = body.get(head)
-    return {**body, head: _without(inner, rest)} if isinstance(inner, dict) else body
+    if rest and isinstance(body.get(head), dict):
+        return {**body, head: _without(body[head], rest)}
+    return {key: value for key, value in body.items() if rest or key != head}
 
 
 def _words(text: str) -> list[str]:

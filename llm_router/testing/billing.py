@@ -16,7 +16,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llm_router.testing.catalog import price
 
@@ -55,10 +55,18 @@ def parts_of(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
+def texts_to_embed(body: Mapping[str, Any]) -> list[str]:
+    """Return the inputs of a request for embeddings; what is not text as its JSON."""
+    given = body.get("input") or []
+    one = isinstance(given, str) or (given and isinstance(given[0], int))
+    return [text if isinstance(text, str) else dumps(text) for text in ([given] if one else given)]
+
+
 def count_prompt(body: Mapping[str, Any]) -> int:
-    """Count the prompt tokens of a chat request by the rule of this module."""
+    """Count the prompt tokens of a request by the rule of this module."""
     added = [body[key] for key in ("tools", "response_format") if body.get(key)]
-    characters = extra = 0
+    extra = sum(tokens_of(len(text)) for text in texts_to_embed(body))
+    characters = 0
     for message in body.get("messages") or ():
         parts = parts_of(message)
         characters += sum(len(part.get("text") or "") for part in parts)
@@ -181,13 +189,6 @@ class Bill:
         }
 
 
-class _Prefix(NamedTuple):
-    digest: bytes
-    tokens: int
-    mark: Mapping[str, Any] | None
-    """The `cache_control` at its end."""
-
-
 class PromptCache:
     """The prompt prefixes that each model has seen: the first request writes, the next one reads.
 
@@ -201,22 +202,25 @@ class PromptCache:
     def use(self, model: SandboxModel, body: Mapping[str, Any], prompt: int) -> dict[str, Any]:
         """Return the fields of `Tokens` about caching for *prompt* tokens, and remember them."""
         prefixes = list(_prefixes(body))
-        marked = [prefix for prefix in prefixes if prefix.mark]
+        marked = [prefix for prefix in prefixes if prefix[2]]
         usable = {"none": [], "explicit": marked, "automatic": marked or prefixes}[model.caching]
-        large = [prefix for prefix in usable if prefix.tokens >= model.cache_minimum]
-        seen = [prefix.tokens for prefix in large if (model.id, prefix.digest) in self._seen]
-        read = min(max(seen, default=0), prompt)
-        longest = min(max((prefix.tokens for prefix in large), default=0), prompt)
-        self._seen.update((model.id, prefix.digest) for prefix in large)
+        large = {
+            (model.id, digest): min(tokens, prompt)
+            for digest, tokens, _mark in usable
+            if tokens >= model.cache_minimum
+        }
+        read = max((large[key] for key in large.keys() & self._seen), default=0)
+        self._seen |= large.keys()
+        writes = bool(marked and model.cache_write)
         return {
             "cached": read,
-            "written": longest - read if marked and model.cache_write else 0,
-            "written_for_hour": any(p.mark and p.mark.get("ttl") == "1h" for p in large),
+            "written": max(large.values(), default=0) - read if writes else 0,
+            "written_for_hour": any(mark.get("ttl") == "1h" for *_, mark in marked),
         }
 
 
-def _prefixes(body: Mapping[str, Any]) -> Iterator[_Prefix]:
-    """Yield the growing prefixes of a prompt; breakpoints themselves are not part of them."""
+def _prefixes(body: Mapping[str, Any]) -> Iterator[tuple[bytes, int, Mapping[str, Any]]]:
+    """Yield digest, tokens and breakpoint (if any) of the growing prefixes of a prompt."""
     digest, total = hashlib.sha256(), 0
     segments = [*(body.get("tools") or ())]
     for message in body.get("messages") or ():
@@ -225,5 +229,5 @@ def _prefixes(body: Mapping[str, Any]) -> Iterator[_Prefix]:
         text = dumps({key: value for key, value in segment.items() if key != "cache_control"})
         digest.update(text.encode(errors="surrogatepass"))
         total += tokens_of(len(segment.get("text") or text))
-        whole = body.get("cache_control") if index == len(segments) else None
-        yield _Prefix(digest.digest(), total, segment.get("cache_control") or whole)
+        at_end = body.get("cache_control") if index == len(segments) else None
+        yield digest.digest(), total, segment.get("cache_control") or at_end or {}

@@ -44,6 +44,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from string import Template
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from llm_router.testing.billing import count_prompt
@@ -83,92 +84,70 @@ class _Error(NamedTuple):
 
 def _upstream(status: int, raw: Any) -> _Error:
     """Return an error that came from the upstream, whose own words are *raw*."""
-    return _Error(status, "Provider returned error", {"provider_name": "{provider}", "raw": raw})
+    return _Error(status, "Provider returned error", {"provider_name": "$provider", "raw": raw})
 
 
 _MORE = "To learn more about provider routing, visit: https://openrouter.ai/docs/provider-routing"
 _NO_ONE: Mapping[str, Any] = {"provider_name": None}
+# fmt: off
 _ERRORS: dict[Fault, _Error] = {
     "bad_request": _upstream(
-        400, '{"error":{"message":"Unsupported parameter.","type":"invalid_request_error"}}'
-    ),
+        400, '{"error":{"message":"Unsupported parameter.","type":"invalid_request_error"}}'),
     "context_length": _Error(
-        400,
-        "This endpoint's maximum context length is {context} tokens. However, you requested about "
-        "{requested} tokens ({requested} of text input). Please reduce the length of either one, "
-        "or use the context-compression plugin to compress your prompt automatically.",
-        _NO_ONE,
-    ),
+        400, "This endpoint's maximum context length is $context tokens. However, you requested "
+        "about $requested tokens ($requested of text input). Please reduce the length of either "
+        "one, or use the context-compression plugin to compress your prompt automatically.",
+        _NO_ONE),
     "response_format_refused": _upstream(
-        400, '{"error":{"message":"response_format is not supported by this model","code":400}}'
-    ),
+        400, '{"error":{"message":"response_format is not supported by this model","code":400}}'),
     "unauthorized": _Error(401, "User not found."),
     "insufficient_credits": _Error(
-        402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits"
-    ),
+        402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits"),
     "max_tokens_unaffordable": _Error(
-        402,
-        "This request requires more credits, or fewer max_tokens. You requested up to {max_tokens} "
-        "tokens, but can only afford 30. To increase, visit "
-        "https://openrouter.ai/settings/credits and upgrade to a paid account",
-        _NO_ONE,
-    ),
+        402, "This request requires more credits, or fewer max_tokens. You requested up to "
+        "$max_tokens tokens, but can only afford 30. To increase, visit "
+        "https://openrouter.ai/settings/credits and upgrade to a paid account", _NO_ONE),
     "moderation": _Error(
-        403,
-        '{model} requires moderation on {provider}. Your input was flagged for "violence". '
+        403, '$model requires moderation on $provider. Your input was flagged for "violence". '
         "No credits were charged.",
-        {
-            "reasons": ["violence"],
-            "flagged_input": "{prompt}",
-            "provider_name": "{provider}",
-            "model_slug": "{model}",
-        },
-    ),
+        {"reasons": ["violence"], "flagged_input": "$prompt", "provider_name": "$provider",
+         "model_slug": "$model"}),
     "guardrail": _Error(403, "Request blocked by a guardrail.", {"patterns": ["secret"]}),
     "key_limit": _Error(
-        403,
-        "Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys",
-    ),
+        403, "Key limit exceeded (total limit). "
+        "Manage it using https://openrouter.ai/settings/keys"),
     "forbidden_upstream": _upstream(403, '{"error":"Content violates usage guidelines."}'),
-    "no_endpoints": _Error(404, "No endpoints found for {model}."),
+    "no_endpoints": _Error(404, "No endpoints found for $model."),
     "no_tool_endpoints": _Error(404, f"No endpoints found that support tool use. {_MORE}"),
     "no_tool_choice_endpoints": _Error(
-        404, f"No endpoints found that support the provided 'tool_choice' value. {_MORE}"
-    ),
+        404, f"No endpoints found that support the provided 'tool_choice' value. {_MORE}"),
     "no_parameter_endpoints": _Error(
-        404, f"No endpoints found that can handle the requested parameters. {_MORE}"
-    ),
+        404, f"No endpoints found that can handle the requested parameters. {_MORE}"),
     "no_providers": _Error(
-        404,
-        "No allowed providers are available for the selected model.",
-        {"available_providers": "{available}", "requested_providers": "{wanted}"},
-    ),
+        404, "No allowed providers are available for the selected model.",
+        {"available_providers": "$available", "requested_providers": "$wanted"}),
     "data_policy": _Error(
-        404,
-        "No endpoints found matching your data policy (Free model publication). "
-        "Configure: https://openrouter.ai/settings/privacy",
-    ),
+        404, "No endpoints found matching your data policy (Free model publication). "
+        "Configure: https://openrouter.ai/settings/privacy"),
     "http_408": _Error(408, "Request timed out"),
     "http_413": _Error(413, "Request Entity Too Large"),
     "http_422": _Error(422, "Unprocessable request: messages.0.content is not valid"),
     "rate_limit": _Error(429, "Rate limit exceeded: free-models-per-min. ", _NO_ONE),
     "upstream_rate_limit": _upstream(
-        429,
-        "{model} is temporarily rate-limited upstream. Please retry shortly, or add your own key "
-        "to accumulate your rate limits: https://openrouter.ai/settings/integrations",
-    ),
+        429, "$model is temporarily rate-limited upstream. Please retry shortly, or add your own "
+        "key to accumulate your rate limits: https://openrouter.ai/settings/integrations"),
     "http_500": _Error(500, "Internal Server Error"),
     "http_502": _upstream(502, "upstream connect error"),
     "http_503": _upstream(
-        503, {"error": {"type": "Service Unavailable", "code": "no_available_workers"}}
-    ),
+        503, {"error": {"type": "Service Unavailable", "code": "no_available_workers"}}),
     "http_504": _Error(504, "The provider timed out", {"error_type": "timeout"}),
     "http_524": _Error(524, "A timeout occurred"),
-    "http_529": _Error(529, "Provider is overloaded", {"provider_name": "{provider}"}),
+    "http_529": _Error(529, "Provider is overloaded", {"provider_name": "$provider"}),
     "error_in_200": _upstream(502, '{"errors":[{"message":"Internal server error"}]}'),
     "stream_error_usage": _Error(400, "Token limit reached"),
 }
-_MIDSTREAM = _Error(502, "Upstream error from {provider}: the engine encountered an issue.")
+# fmt: on
+_MIDSTREAM = _Error(502, "Upstream error from $provider: the engine encountered an issue.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,25 +215,23 @@ def _words(request: ChatRequest, model: SandboxModel | None) -> dict[str, Any]:
     upstreams = model.upstreams if model else ()
     wanted = request.body.get("provider") or {}
     return {
-        "{model}": request.model,
-        "{provider}": upstreams[0].name if upstreams else "OpenAI",
-        "{context}": str(model.context_length if model else 0),
-        "{requested}": str(count_prompt(request.body)),
-        "{max_tokens}": str(request.body.get("max_tokens") or 65536),
-        "{prompt}": request.prompt[:100],
-        "{available}": [upstream.slug for upstream in upstreams],
-        "{wanted}": list(wanted.get("only") or wanted.get("order") or ()),
+        "model": request.model,
+        "provider": upstreams[0].name if upstreams else "OpenAI",
+        "context": model.context_length if model else 0,
+        "requested": count_prompt(request.body),
+        "max_tokens": request.body.get("max_tokens") or 65536,
+        "prompt": request.prompt[:100],
+        "available": [upstream.slug for upstream in upstreams],
+        "wanted": list(wanted.get("only") or wanted.get("order") or ()),
     }
 
 
 def _filled(value: Any, words: Mapping[str, Any]) -> Any:
-    """Return *value* with the {words} in it replaced."""
+    """Return *value* with the $words in it replaced; one that is all of a text keeps its type."""
     if isinstance(value, dict):
         return {key: _filled(part, words) for key, part in value.items()}
     if not isinstance(value, str):
         return value
-    if value in words:
-        return words[value]
-    for word, text in words.items():
-        value = value.replace(word, str(text))
-    return value
+    if value.startswith("$") and value[1:] in words:
+        return words[value[1:]]
+    return Template(value).safe_substitute(words)

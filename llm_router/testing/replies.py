@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_router.testing.billing import dumps, parts_of, tokens_of
+from llm_router.testing.billing import dumps, parts_of, texts_to_embed, tokens_of
 from llm_router.testing.schema_instances import find_schema, instance
 
 if TYPE_CHECKING:
@@ -33,15 +33,9 @@ class ChatRequest:
     """The model id asked for: of a `models` list, the one whose turn it is."""
 
     @property
-    def inputs(self) -> list[str] | None:
-        """The texts to embed, what is not text as its JSON; None when this is a chat."""
-        given = self.body.get("input")
-        if given is None:
-            return None
-        one = isinstance(given, str) or (given and isinstance(given[0], int))
-        return [
-            text if isinstance(text, str) else dumps(text) for text in ([given] if one else given)
-        ]
+    def embeds(self) -> bool:
+        """Whether vectors are asked for, and not a chat."""
+        return not self.messages and "input" in self.body
 
     @property
     def stream(self) -> bool:
@@ -57,7 +51,7 @@ class ChatRequest:
         for message in reversed(self.messages):
             if message.get("role") == "user":
                 return _text_of(message)
-        return " ".join(self.inputs or ())
+        return " ".join(texts_to_embed(self.body))
 
     @property
     def wants_reasoning(self) -> bool:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from llm_router.testing.catalog import CATALOG, Catalog, SandboxModel
 from llm_router.testing.faults import ACCOUNT_ID, FaultPlan, fault_named
 from llm_router.testing.replies import Reply
-from llm_router.testing.script import Answering, Match, Rule
-from llm_router.testing.service import ReceivedRequest, Service
+from llm_router.testing.service import Answering, Match, ReceivedRequest, Rule, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,8 +69,8 @@ class Sandbox:
         """The account id in error bodies, to look for where it must not appear."""
         self._host, self._port = host, port
         self._service = Service(
-            api_key,
-            Catalog(tuple(models)),
+            api_key=api_key,
+            catalog=Catalog(tuple(models)),
             padding=padding,
             chunks=chunks,
             generation_lookups=generation_lookups,

@@ -237,7 +237,7 @@ def _spell(kind: str, value: Any, extra: int) -> str:
         return "~" if str(value[0][0]) == "NEGATE" else _spelled(value[:1], extra)
     if kind in ("MAX_REPEAT", "MIN_REPEAT"):
         least, most, body = value
-        return _spelled(body, extra) * min(least + extra, int(most))
+        return _spelled(body, extra) * int(min(least + extra, most))
     if kind == "SUBPATTERN":
         return _spelled(value[-1], extra)
     if kind == "BRANCH":

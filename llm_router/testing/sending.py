@@ -47,10 +47,14 @@ class Sending:
 
 
 def error_sending(
-    status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None, **named: bool
+    status: int,
+    error: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    *,
+    named: bool = True,
 ) -> Sending:
     """Return an error under its own status."""
-    body = dumps(error_body(error, **named)).encode()
+    body = dumps(error_body(error, named=named)).encode()
     return Sending(status=status, headers=headers or {}, steps=[body])
 
 
@@ -158,9 +162,9 @@ def _unreadable(fault: str, answer: Answer) -> Sending:
 def _uncharged(plan: FaultPlan, answer: Answer) -> Sending:
     """Play an answer that failed and is therefore free."""
     kept = answer.content_events()[: plan.after]
-    if plan.fault == "empty_choices" or answer.request.inputs is not None:
-        empty = {"choices": []} if answer.request.inputs is None else {"data": []}
-        answer = replace(answer, reply=replace(answer.reply, fields=empty), finish=(None, None))
+    nothing: dict[str, Any] = {"data": []} if answer.request.embeds else {"choices": []}
+    if plan.fault == "empty_choices" or answer.request.embeds:
+        answer = replace(answer, reply=replace(answer.reply, fields=nothing), finish=(None, None))
         kept = []
     elif plan.fault == "blank":
         message = {"role": "assistant", "content": "", "refusal": None, "reasoning": None}
@@ -177,13 +181,11 @@ def _uncharged(plan: FaultPlan, answer: Answer) -> Sending:
 
 
 def _choice_error(plan: FaultPlan, answer: Answer, kept: list[bytes]) -> Sending:
-    error = plan.error(answer.request, answer.model)
+    error = {"error": plan.error(answer.request, answer.model)}
     if answer.request.stream:
-        chunk = answer.chunk()
-        chunk["choices"][0]["error"] = error
-        return _streamed(answer, [*kept, data_line(chunk), DONE])
+        return _streamed(answer, [*kept, answer.sse(choice=error), DONE])
     body = replace(answer, finish=(None, None)).body()
-    body["choices"] = [{**body["choices"][0], "error": error}]
+    body["choices"] = [body["choices"][0] | error]
     return _json_body(answer, dumps(body).encode())
 
 

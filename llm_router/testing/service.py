@@ -1,11 +1,13 @@
-"""What each request is answered: endpoints, keys, models and their fallbacks, and the books."""
+"""What each request is answered: the script, endpoints, models and their fallbacks, the books."""
 
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,10 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 from llm_router.testing.answers import make_answer
 from llm_router.testing.billing import Bill, PromptCache, count_prompt, dumps
 from llm_router.testing.catalog import Catalog, SandboxModel, Upstream
-from llm_router.testing.faults import Fault, FaultPlan
+from llm_router.testing.faults import FAULTS, Fault, FaultPlan, fault_named
 from llm_router.testing.replies import ChatRequest, Reply
 from llm_router.testing.schema_instances import NoInstanceError
-from llm_router.testing.script import FAULT_MODELS, Script, asked_fault
 from llm_router.testing.sending import (
     Sending,
     answer_sending,
@@ -29,9 +30,14 @@ from llm_router.testing.sending import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.testing.script import Action
-
 PREFIX = "/api/v1"
+Match = str | Callable[[ChatRequest], bool] | None
+Action = Reply | FaultPlan
+Answering = Action | Callable[[ChatRequest], Action | None]
+
+FAULT_HEADER = "X-Sandbox-Fault"
+FAULT_MODELS = "demo/"
+_ALIASES: dict[str, Fault] = {"always_down": "http_503"}
 
 
 @dataclass(slots=True)
@@ -51,42 +57,104 @@ class ReceivedRequest:
     """Whether the client left before the end of the answer."""
 
 
-class Service:
-    """Turns requests into responses, without a socket; what its options mean says `Sandbox`."""
+@dataclass(slots=True)
+class Rule:
+    """An action for the requests that match, so many times (None: always)."""
 
-    def __init__(
-        self,
-        api_key: str,
-        catalog: Catalog,
-        *,
-        padding: int,
-        chunks: int | None,
-        generation_lookups: int,
-        generation_seconds: float,
-    ) -> None:
-        self.script = Script()
-        self.bills: dict[str, Bill] = {}
-        self._key = f"Bearer {api_key}"
-        self._catalog = catalog
-        self._padding, self._chunks = padding, chunks
-        self._lookups_before, self._seconds_before = generation_lookups, generation_seconds
-        self._lookups: Counter[str] = Counter()
-        self._cache = PromptCache()
-        self._endpoints = {
-            ("POST", "/chat/completions"): self._chat,
-            ("POST", "/embeddings"): self._embeddings,
-            ("GET", "/models"): self._models,
-            ("GET", "/generation"): self._generation,
-            ("GET", "/key"): self._key_details,
-        }
+    action: Answering
+    match: Match
+    times: int | None
+
+    def act(self, request: ChatRequest) -> Action | None:
+        """Return what to do, or None when the request is left to others."""
+        if isinstance(self.match, str):
+            fits = self.match.lower() in request.model.lower()
+        else:
+            fits = self.match is None or self.match(request)
+        if not fits:
+            return None
+        return self.action(request) if callable(self.action) else self.action
+
+
+@dataclass(slots=True)
+class Script:
+    """Decides for each request: scripted rules first, then rates, then the sandbox itself."""
+
+    queued: list[Rule] = field(default_factory=list)
+    """Used up in this order."""
+    standing: list[Rule] = field(default_factory=list)
+    """These stay; the latest that matches is used."""
+    _rates: dict[Fault, float] = field(default_factory=dict)
+    _random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def set_rates(self, rates: Mapping[str, float], seed: int) -> None:
+        """Replace the rates; raises `ValueError` for unknown names or a sum above 1."""
+        known = {fault_named(name): float(rate) for name, rate in rates.items()}
+        if min(known.values(), default=0) < 0 or sum(known.values()) > 1:
+            raise ValueError("fault rates are shares from 0 to 1, and at most 1 together")
+        self._rates, self._random = known, random.Random(seed)
+
+    def clear(self) -> None:
+        self.queued, self.standing, self._rates = [], [], {}
+
+    def next(self, request: ChatRequest) -> Action | None:
+        """Return what is scripted for *request*, or None for the sandbox's own answer."""
+        asked = asked_fault(request)
+        if asked is not None:
+            return FaultPlan(fault=asked)
+        for rule in [*self.queued, *reversed(self.standing)]:
+            action = rule.act(request)
+            if action is not None:
+                self._use_up(rule)
+                return action
+        return self._by_rate()
+
+    def _use_up(self, rule: Rule) -> None:
+        if rule.times is not None:
+            rule.times -= 1
+            if rule.times <= 0:
+                self.queued.remove(rule)
+
+    def _by_rate(self) -> FaultPlan | None:
+        drawn = self._random.random() if self._rates else 1
+        for fault, rate in self._rates.items():
+            if drawn < rate:
+                return FaultPlan(fault=fault)
+            drawn -= rate
+        return None
+
+
+def asked_fault(request: ChatRequest) -> Fault | None:
+    """Return the fault that the client asks for: a header, or a model `demo/FAULT`."""
+    name = request.headers.get(FAULT_HEADER)
+    if name is None and request.model.startswith(FAULT_MODELS):
+        name = request.model.removeprefix(FAULT_MODELS)
+    name = (name or "").replace("-", "_")
+    return _ALIASES.get(name) or next((fault for fault in FAULTS if fault == name), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """Turns requests into responses, without a socket; what its settings mean says `Sandbox`."""
+
+    api_key: str
+    catalog: Catalog
+    padding: int
+    chunks: int | None
+    generation_lookups: int
+    generation_seconds: float
+    script: Script = field(default_factory=Script)
+    bills: dict[str, Bill] = field(default_factory=dict)
+    _lookups: Counter[str] = field(default_factory=Counter)
+    _cache: PromptCache = field(default_factory=PromptCache)
 
     def respond(self, received: ReceivedRequest, key: str | None, raw: bytes) -> Sending:
         """Return the response to a request; *received* is told its body and its fault."""
         path = urlsplit(received.path).path.rstrip("/")
-        endpoint = self._endpoints.get((received.method, path.removeprefix(PREFIX)))
-        if endpoint is None or not path.startswith(PREFIX):
+        endpoint = _ENDPOINTS.get((received.method, path))
+        if endpoint is None:
             return _error(404, "Not Found", named=False)
-        if endpoint != self._models and key != self._key:
+        if endpoint is not Service.models and key != f"Bearer {self.api_key}":
             text = "User not found." if key else "Missing Authentication header"
             return _error(401, text, named=False)
         try:
@@ -94,20 +162,20 @@ class Service:
         except ValueError:
             received.body = None
         try:
-            return endpoint(received)
+            return endpoint(self, received)
         except NoInstanceError as error:
             return _error(400, f"The sandbox cannot answer in this schema, script a reply: {error}")
 
     def record(self, bill: Bill) -> None:
         self.bills[bill.generation_id] = bill
 
-    def _models(self, received: ReceivedRequest) -> Sending:
+    def models(self, received: ReceivedRequest) -> Sending:
         wanted = _query(received, "output_modalities", "text").split(",")
-        models = self._catalog.models
+        models = self.catalog.models
         data = [m.to_wire() for m in models if m.output in wanted or "all" in wanted]
         return _json({"data": data, "total_count": len(data), "links": {"next": None}})
 
-    def _key_details(self, received: ReceivedRequest) -> Sending:
+    def key_details(self, received: ReceivedRequest) -> Sending:
         bills = self.bills.values()
         used = sum((bill.cost for bill in bills), Decimal(0))
         data = {
@@ -123,19 +191,19 @@ class Service:
         }
         return _json({"data": data})
 
-    def _generation(self, received: ReceivedRequest) -> Sending:
+    def generation(self, received: ReceivedRequest) -> Sending:
         wanted = _query(received, "id", "")
         bill = self.bills.get(wanted)
         self._lookups[wanted] += bill is not None
         if (
             bill is None
-            or self._lookups[wanted] <= self._lookups_before
-            or time.monotonic() - bill.recorded_at < self._seconds_before
+            or self._lookups[wanted] <= self.generation_lookups
+            or time.monotonic() - bill.recorded_at < self.generation_seconds
         ):
             return _error(404, f"Generation {wanted} not found", named=False)
         return _json({"data": bill.to_wire()})
 
-    def _chat(self, received: ReceivedRequest) -> Sending:
+    def chat(self, received: ReceivedRequest) -> Sending:
         """Try the model and its fallbacks in order; the last refusal is the answer."""
         body = received.body
         if not isinstance(body, dict) or not (body.get("messages") or body.get("prompt")):
@@ -152,7 +220,7 @@ class Service:
                 break
         return sending
 
-    def _embeddings(self, received: ReceivedRequest) -> Sending:
+    def embeddings(self, received: ReceivedRequest) -> Sending:
         body = received.body
         if not isinstance(body, dict) or not body.get("input"):
             return _error(400, 'Input required: specify "input"')
@@ -162,7 +230,7 @@ class Service:
         return self._one_model(received, name)[0]
 
     def _is_known(self, name: str, output: str) -> bool:
-        model = self._catalog.find(name)
+        model = self.catalog.find(name)
         if model is None:
             return (
                 name.startswith(FAULT_MODELS) and asked_fault(ChatRequest({}, {}, name)) is not None
@@ -172,8 +240,8 @@ class Service:
     def _one_model(self, received: ReceivedRequest, name: str) -> tuple[Sending, bool]:
         """Return one model's response, and whether it is a refusal that a fallback may cure."""
         request = ChatRequest(received.body, received.headers, name)
-        found = self._catalog.find(name)
-        model = found or self._catalog.models[0]
+        found = self.catalog.find(name)
+        model = found or self.catalog.models[0]
         action = self.script.next(request)
         received.fault = action.fault if isinstance(action, FaultPlan) else None
         if action is None or (isinstance(action, Reply) and action.raw_body is None):
@@ -188,21 +256,30 @@ class Service:
         reply = action if isinstance(action, Reply) else Reply()
         if reply.raw_body is not None:
             return raw_sending(reply, stream=request.stream)
-        if reply.chunks is None and self._chunks and request.stream:
-            reply = replace(reply, chunks=self._chunks)
+        if reply.chunks is None and self.chunks and request.stream:
+            reply = replace(reply, chunks=self.chunks)
         upstream = _upstream(request, model, reply.provider)
         answer = make_answer(request, reply, model, upstream, self._cache)
         if isinstance(action, FaultPlan):
-            return fault_sending(action, answer, self._padding)
-        return answer_sending(answer, self._padding)
+            return fault_sending(action, answer, self.padding)
+        return answer_sending(answer, self.padding)
+
+
+_ENDPOINTS: dict[tuple[str, str], Callable[[Service, ReceivedRequest], Sending]] = {
+    ("POST", f"{PREFIX}/chat/completions"): Service.chat,
+    ("POST", f"{PREFIX}/embeddings"): Service.embeddings,
+    ("GET", f"{PREFIX}/models"): Service.models,
+    ("GET", f"{PREFIX}/generation"): Service.generation,
+    ("GET", f"{PREFIX}/key"): Service.key_details,
+}
 
 
 def _json(value: Any) -> Sending:
     return Sending(steps=[dumps(value).encode()])
 
 
-def _error(status: int, message: str, **named: bool) -> Sending:
-    return error_sending(status, {"message": message, "code": status}, **named)
+def _error(status: int, message: str, *, named: bool = True) -> Sending:
+    return error_sending(status, {"message": message, "code": status}, named=named)
 
 
 def _query(received: ReceivedRequest, name: str, default: str) -> str:
