@@ -189,6 +189,11 @@ class Catalog:
             return model and self._answering(model)
         return replace(model, prompt="0", completion="0", cache_read=None, cache_write=None)
 
+    def stand_in(self, *, embeds: bool) -> SandboxModel:
+        """Return the model behind a `demo/…` id."""
+        fitting = (model for model in self.models if bool(model.dimensions) is embeds)
+        return next(fitting, self.models[0])
+
     def _answering(self, model: SandboxModel) -> SandboxModel:
         return self._by_id[model.answered_by] if model.answered_by else model
 

@@ -7,13 +7,17 @@ allOf of objects. Recursion is cut where the schema allows.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
 import operator
 import re
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Schema = dict[str, Any]
 
@@ -51,18 +55,12 @@ def instance(schema: Schema | bool) -> Any:
 
 def find_schema(text: str) -> Schema | None:
     """Return the first JSON Schema of an object, array or union that stands in *text*."""
-    if '"type"' not in text and '"anyOf"' not in text and '"properties"' not in text:
-        return None
     decoder = json.JSONDecoder()
     for found in re.finditer(r"\{", text):
-        try:
-            value, _ = decoder.raw_decode(text, found.start())
-        except ValueError:
-            continue
-        if isinstance(value, dict) and (
-            _SHAPES & value.keys() or value.get("type") in ("object", "array")
-        ):
-            return value
+        with contextlib.suppress(ValueError):
+            value: Schema = decoder.raw_decode(text, found.start())[0]
+            if _SHAPES & value.keys() or value.get("type") in ("object", "array"):
+                return value
     return None
 
 
@@ -222,24 +220,21 @@ def _matching(pattern: str, least: int) -> list[str]:
 
 
 def _spelled(tree: Any, extra: int) -> str:
-    """Spell a parsed pattern, with *extra* turns of what repeats."""
-    return "".join(_spell(str(kind), value, extra) for kind, value in tree)
+    """Spell a parsed pattern, with *extra* turns of what repeats; anchors are nothing."""
+    spelled = ((_SPELLING.get(str(kind)), value) for kind, value in tree)
+    return "".join(spell(value, extra) for spell, value in spelled if spell)
 
 
-def _spell(kind: str, value: Any, extra: int) -> str:
-    if kind == "LITERAL":
-        return chr(value)
-    if kind == "RANGE":
-        return chr(value[0])
-    if kind == "CATEGORY":
-        return _CLASSES.get(str(value), "-")
-    if kind == "IN":  # a class: its first member, or what is seldom excluded
-        return "~" if str(value[0][0]) == "NEGATE" else _spelled(value[:1], extra)
-    if kind in ("MAX_REPEAT", "MIN_REPEAT"):
-        least, most, body = value
-        return _spelled(body, extra) * int(min(least + extra, most))
-    if kind == "SUBPATTERN":
-        return _spelled(value[-1], extra)
-    if kind == "BRANCH":
-        return _spelled(value[1][0], extra)
-    return "~" if kind in ("ANY", "NOT_LITERAL") else ""  # anchors are tried afterwards
+_SPELLING: dict[str, Callable[[Any, int], str]] = {
+    "LITERAL": lambda value, _: chr(value),
+    "NOT_LITERAL": lambda _value, _extra: "~",  # seldom what is excluded
+    "ANY": lambda _value, _extra: "~",
+    "RANGE": lambda value, _: chr(value[0]),
+    "CATEGORY": lambda value, _: _CLASSES.get(str(value), "-"),
+    "NEGATE": lambda _value, _extra: "~",
+    "IN": lambda value, extra: _spelled(value[:1], extra),
+    "MAX_REPEAT": lambda value, extra: _spelled(value[2], extra) * min(value[0] + extra, value[1]),
+    "MIN_REPEAT": lambda value, extra: _spelled(value[2], extra) * min(value[0] + extra, value[1]),
+    "SUBPATTERN": lambda value, extra: _spelled(value[-1], extra),
+    "BRANCH": lambda value, extra: _spelled(value[1][0], extra),
+}

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from llm_router.testing.answers import make_answer
-from llm_router.testing.billing import Bill, PromptCache, count_prompt, dumps
+from llm_router.testing.billing import (
+    Bill,
+    PromptCache,
+    count_prompt,
+    dumps,
+    texts_to_embed,
+    tokens_of,
+)
 from llm_router.testing.catalog import Catalog, SandboxModel, Upstream
 from llm_router.testing.faults import FAULTS, Fault, FaultPlan, fault_named
 from llm_router.testing.replies import ChatRequest, Reply
@@ -105,15 +112,12 @@ class Script:
         for rule in [*self.queued, *reversed(self.standing)]:
             action = rule.act(request)
             if action is not None:
-                self._use_up(rule)
+                if rule.times is not None:
+                    rule.times -= 1
+                    if rule.times <= 0:
+                        self.queued.remove(rule)
                 return action
         return self._by_rate()
-
-    def _use_up(self, rule: Rule) -> None:
-        if rule.times is not None:
-            rule.times -= 1
-            if rule.times <= 0:
-                self.queued.remove(rule)
 
     def _by_rate(self) -> FaultPlan | None:
         drawn = self._random.random() if self._rates else 1
@@ -170,9 +174,8 @@ class Service:
         self.bills[bill.generation_id] = bill
 
     def models(self, received: ReceivedRequest) -> Sending:
-        wanted = _query(received, "output_modalities", "text").split(",")
-        models = self.catalog.models
-        data = [m.to_wire() for m in models if m.output in wanted or "all" in wanted]
+        wanted = {*_query(received, "output_modalities", "text").split(",")}
+        data = [m.to_wire() for m in self.catalog.models if wanted & {m.output, "all"}]
         return _json({"data": data, "total_count": len(data), "links": {"next": None}})
 
     def key_details(self, received: ReceivedRequest) -> Sending:
@@ -180,9 +183,7 @@ class Service:
         used = sum((bill.cost for bill in bills), Decimal(0))
         data = {
             "label": "sk-or-v1-san...box",
-            "limit": None,
-            "limit_remaining": None,
-            "limit_reset": None,
+            **dict.fromkeys(("limit", "limit_remaining", "limit_reset")),
             "usage": used,
             "usage_daily": used,
             "byok_usage": sum((bill.upstream_cost for bill in bills), Decimal(0)),
@@ -231,17 +232,15 @@ class Service:
 
     def _is_known(self, name: str, output: str) -> bool:
         model = self.catalog.find(name)
-        if model is None:
-            return (
-                name.startswith(FAULT_MODELS) and asked_fault(ChatRequest({}, {}, name)) is not None
-            )
-        return model.output == output
+        if model is not None:
+            return model.output == output
+        return name.startswith(FAULT_MODELS) and asked_fault(ChatRequest({}, {}, name)) is not None
 
     def _one_model(self, received: ReceivedRequest, name: str) -> tuple[Sending, bool]:
         """Return one model's response, and whether it is a refusal that a fallback may cure."""
         request = ChatRequest(received.body, received.headers, name)
         found = self.catalog.find(name)
-        model = found or self.catalog.models[0]
+        model = found or self.catalog.stand_in(embeds=request.embeds)
         action = self.script.next(request)
         received.fault = action.fault if isinstance(action, FaultPlan) else None
         if action is None or (isinstance(action, Reply) and action.raw_body is None):
@@ -303,7 +302,9 @@ def _refusal(request: ChatRequest, model: SandboxModel) -> Fault | None:
         return "response_format_refused"
     if wanted.get("only") and not _allowed(model, wanted):
         return "no_providers"
-    if count_prompt(body) > model.context_length:
+    # Of texts to embed each has the whole window.
+    longest = max((tokens_of(len(text)) for text in texts_to_embed(body)), default=0)
+    if (longest or count_prompt(body)) > model.context_length:
         return "context_length"
     return None
 

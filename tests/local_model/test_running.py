@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from llm_router.cli import local_model
+from llm_router.cli.ask import MISUSED
 from llm_router.cli.local_model import INSTALL, LocalModel
-from llm_router.cli.main import MISUSED, main
+from llm_router.cli.main import main
 from llm_router.errors import ConfigurationError
 
 WITH_MODEL = pytest.mark.local_model

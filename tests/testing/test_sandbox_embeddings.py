@@ -94,6 +94,14 @@ async def test_a_model_that_embeds_nothing_does_not_exist(sandbox: Sandbox, mode
     assert (await post(sandbox, input=[]))[0] == 400
 
 
+async def test_each_text_and_not_their_sum_must_fit_the_window(sandbox: Sandbox) -> None:
+    many, _, _ = await post(sandbox, input=["x" * 2000] * 20, dimensions=2)
+    status, _, body = await post(sandbox, input=["x" * 40_000], dimensions=2)
+
+    assert (many, status) == (200, 400)
+    assert "maximum context length" in body["error"]["message"]
+
+
 async def test_a_model_for_embeddings_does_not_chat(sandbox: Sandbox) -> None:
     messages = [{"role": "user", "content": "Hi"}]
 
@@ -139,7 +147,9 @@ async def test_an_answer_without_vectors_is_free(sandbox: Sandbox, fault: str) -
     sandbox.fail(fault)
 
     status, _, body = await post(sandbox, input="x")
+    _, _, asked = await post(sandbox, model=f"demo/{fault}", input="x")
 
+    assert asked["data"] == [] and asked["id"].startswith("gen-emb-")
     assert (status, body["data"]) == (200, [])
     assert "choices" not in body and body["usage"]["cost"] == sandbox.total_billed == 0
 
