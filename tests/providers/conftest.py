@@ -1,3 +1,1 @@
 """The sandbox, also where the package is not installed and its pytest plugin not loaded."""
-
-from llm_router.testing.pytest_plugin import sandbox as sandbox
