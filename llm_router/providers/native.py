@@ -77,11 +77,8 @@ class NativeProvider:
         return RequestBuilder(load_here(), self._row, self.name)
 
     def _ready(self) -> tuple[Builder, HttpClient]:
-        missing = missing_credentials(self.name, self._row)
-        if missing is not None:
-            raise missing
         if self._builder is None or self._http is None:
-            raise RuntimeError("await open() first")
+            raise missing_credentials(self.name, self._row) or RuntimeError("await open() first")
         return self._builder, self._http
 
     async def complete(self, request: ProviderRequest) -> Completion:

@@ -23,12 +23,13 @@ from urllib.parse import quote, urlsplit
 
 from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
+from llm_router.options.request import refuse_ours
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import quiet
 from llm_router.redaction import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_router.config.model import ProviderConfig
     from llm_router.errors import LLMRouterError
@@ -38,7 +39,6 @@ STAND_IN = "llm-router-no-key"
 """Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
 AZURE_API_VERSION = "2024-10-21"
 """The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
-_OURS = frozenset({"model", "messages", "stream"})
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
 _VERBATIM = frozenset({"response_format", "metadata"})
@@ -287,15 +287,6 @@ def copied(value: Any) -> Any:
     if hasattr(value, "items"):
         return {name: copied(item) for name, item in value.items()}
     return value
-
-
-def refuse_ours(given: Collection[str]) -> None:
-    """Raise ConfigurationError where options of the caller name what the call itself decides."""
-    if taken := _OURS.intersection(given):
-        raise ConfigurationError(
-            f"{sorted(taken)[0]!r} cannot be set through extra_body or openrouter: "
-            "it is decided by the call itself"
-        )
 
 
 def refusal_of(error: Exception, provider: str) -> LLMRouterError:

@@ -30,7 +30,7 @@ from llm_router.errors import (
 )
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context, error_from_object, header, read_error, reported
+from llm_router.wires.errors import context, error_from_object, header, read_error
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -42,6 +42,7 @@ from llm_router.wires.json_values import (
     read_json,
     text_or_none,
 )
+from llm_router.wires.parts import reported
 from llm_router.wires.sse import MAX_EVENT_BYTES, EventTooLongError, SSEDecoder
 from llm_router.wires.text import page_sentence
 
