@@ -161,7 +161,7 @@ def _build(
 class _Reader(Reader):
     """The StreamReader of this wire."""
 
-    end_mark = b"[DONE]"
+    done_ends = True
 
     def __init__(self, wire: OpenAIWire, headers: Mapping[str, str]) -> None:
         super().__init__(SSEDecoder(), headers)

@@ -22,7 +22,7 @@ from llm_router.wires.json_values import (
 from llm_router.wires.text import page_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
@@ -89,8 +89,8 @@ class Decoder(Protocol):
     seen: bool
     """The bytes are of this kind at all."""
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the events that *data* completes; UnreadableError for what cannot go on."""
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        """Return the events that *data* completes; UnreadableError where it cannot go on."""
         ...
 
     def flush(self) -> bytes | None:
@@ -105,8 +105,8 @@ class Reader(ABC):
     follow.
     """
 
-    end_mark: ClassVar[bytes | None] = None
-    """An event that is no JSON and ends the stream."""
+    done_ends: ClassVar[bool] = False
+    """`[DONE]` makes the answer whole; elsewhere it is passed over, for proxies add it."""
 
     def __init__(self, decoder: Decoder, headers: Mapping[str, str]) -> None:
         self.error: ProviderError | None = None
@@ -149,13 +149,10 @@ class Reader(ABC):
         if not self._decoder.seen and len(self._head) < _HEAD_LIMIT:
             self._head += data
         try:
-            payloads = self._decoder.feed(data)
+            for payload in self._decoder.feed(data):
+                self._take(payload, events)
         except UnreadableError as problem:
-            self._fail(str(problem))
-            self.ended = True
-            return events
-        for payload in payloads:
-            self._take(payload, events)
+            self._break_off(str(problem))
         return events
 
     def close(self) -> list[StreamEvent]:
@@ -182,9 +179,10 @@ class Reader(ABC):
         """Read one event's data; *last* is the one that the end of input may have cut."""
         if self.ended or not (payload := payload.strip()):
             return
-        if payload == self.end_mark:
+        if payload == b"[DONE]":
             self.data_events += 1
-            self._end(events)
+            if self.done_ends:
+                self._end(events)
             return
         try:
             event = read_json(payload)
@@ -205,6 +203,12 @@ class Reader(ABC):
         """Note that the answer is whole and that nothing may follow."""
         self.ended = self._finished = True
         self._tell_end(events)
+
+    def _break_off(self, problem: str) -> None:
+        """Note that nothing more can be read, which matters only before the end."""
+        if not self.ended:
+            self._fail(problem)
+            self.ended = True
 
     def _fail(self, problem: str) -> None:
         if self.error is None:
