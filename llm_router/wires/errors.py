@@ -208,6 +208,7 @@ _NUMBER = r"(\d[\d,]{0,20})"
 _LIMITS = (
     re.compile(rf"maximum (?:context|prompt) length (?:is|of) {_NUMBER}"),
     re.compile(rf"tokens? > {_NUMBER} maximum"),
+    re.compile(rf"exceed context limit: [\d,+ ]{{1,60}}> {_NUMBER}"),
     re.compile(rf"maximum number of (?:input )?tokens allowed \({_NUMBER}\)"),
     re.compile(rf"context (?:window|length|size)[^.\d]{{0,30}}{_NUMBER}"),
     re.compile(rf"model with {_NUMBER} maximum context length"),

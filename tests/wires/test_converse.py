@@ -228,6 +228,7 @@ def test_what_the_usage_does_not_say_is_unknown() -> None:
         (b'{"output": {}}', InvalidResponseError, "has no output message"),
         (b'{"Output": {"__type": "X#UnknownOperationException"}}', InvalidResponseError, "output"),
         (message(stop=None, usage={}), EmptyResponseError, "no content was generated"),
+        (message(stop=None, usage=[5]), EmptyResponseError, "no content was generated"),
         (b'{"message": "Not now"}', ProviderUnavailableError, "Not now"),
     ],
 )
@@ -355,9 +356,10 @@ def test_images_and_citations_come_in_a_stream_too() -> None:
 def test_the_providers_own_tools_are_passed_over() -> None:
     own = start(0, {"toolUse": {"toolUseId": "s", "name": "web", "type": "server_tool_use"}})
     packets = (own, delta(0, {"toolUse": {"input": "{}"}}), stop(0))
+    untyped = start(3, {}) + text(3, "!")
     result = (start(1, {"toolResult": {"toolUseId": "s"}}), delta(1, {"toolResult": []}), stop(1))
-    streamed, events = play(BEGIN, *packets, *result, text(2, "Hi"), finish(), BILL)
-    assert (streamed.tool_calls, streamed.text, events[0]) == ((), "Hi", TextDelta("Hi"))
+    streamed, events = play(BEGIN, *packets, *result, text(2, "Hi"), untyped, finish(), BILL)
+    assert (streamed.tool_calls, streamed.text, events[0]) == ((), "Hi!", TextDelta("Hi"))
 
 
 def test_message_stop_makes_it_whole_and_the_bill_ends_it() -> None:
