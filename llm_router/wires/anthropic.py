@@ -61,10 +61,7 @@ _DELTAS = {
 
 @dataclass(frozen=True)
 class AnthropicWire(JSONWire):
-    """The wire of messages. Implements `base.Wire`.
-
-    *kind* is LiteLLM's name of the provider. *clock* gives seconds since the epoch.
-    """
+    """The wire of messages. Implements `base.Wire`."""
 
     kind: str = "anthropic"
 
@@ -90,6 +87,7 @@ class AnthropicWire(JSONWire):
         )
 
     def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is, or raise the error that it is."""
         error = self.error_in(answer, headers)
         if error is not None:
             raise error

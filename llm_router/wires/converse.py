@@ -55,10 +55,7 @@ _STATUSES = {
 
 @dataclass(frozen=True)
 class ConverseWire(JSONWire):
-    """The wire of Bedrock's Converse. Implements `base.Wire`.
-
-    *kind* is LiteLLM's name of the provider. *clock* gives seconds since the epoch.
-    """
+    """The wire of Bedrock's Converse. Implements `base.Wire`."""
 
     kind: str = "bedrock"
 
@@ -76,6 +73,7 @@ class ConverseWire(JSONWire):
         )
 
     def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is, or raise the error that it is."""
         error = self.error_in(answer, headers)
         if error is not None:
             raise error

@@ -75,6 +75,7 @@ class OpenAIWire(JSONWire):
         )
 
     def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is, or raise the error at its top or in a choice."""
         error = self.error_in(answer, headers)
         if error is not None:
             raise error

@@ -29,7 +29,7 @@ from llm_router.providers.openrouter.generations import (
     read_key_info,
 )
 from llm_router.providers.requests import STAND_IN, Prepared, dressed
-from llm_router.wires.errors import error_class
+from llm_router.wires.error_words import error_class
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
