@@ -176,8 +176,8 @@ async def embed(router: Any, sandbox: Any) -> None:
 
 
 STORIES = (
-    complete, parse, embed, stream, left_early, crowded, refused, patient, broken_early, broken_late,
-    closed, whole_life,
+    complete, parse, embed, stream, left_early, crowded, refused, patient, broken_early,
+    broken_late, closed, whole_life,
 )  # fmt: skip
 
 
