@@ -34,7 +34,7 @@ from llm_router.answers.stream_events import (
     TextDelta,
     ToolCallDelta,
 )
-from llm_router.errors import ContentFilteredError, EmptyResponseError
+from llm_router.errors import EmptyResponseError
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
 from llm_router.wires.errors import context, reported
@@ -50,7 +50,6 @@ from llm_router.wires.json_values import (
 )
 from llm_router.wires.reading import JSONWire, Reader
 from llm_router.wires.sse import SSEDecoder
-from llm_router.wires.text import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -202,20 +201,8 @@ class _Reader(Reader):
         reason = text_or_none(feedback.get("blockReason"))
         if not reason or objects(event.get("candidates")):
             return None
-        return self._blocked(mend_all(reason), mend_all(feedback))
-
-    def _blocked(self, reason: str, feedback: dict[str, Any]) -> ProviderError:
-        told = text_or_none(feedback.get("blockReasonMessage"))
-        ratings = [r for r in objects(feedback.get("safetyRatings")) if r.get("blocked") is True]
-        names = tuple(name for r in ratings if (name := text_or_none(r.get("category"))))
-        return ContentFilteredError(
-            told or f"The prompt was blocked: {reason}",
-            **self._context(),
-            status_code=200,
-            code=reason,
-            reasons=names or None,
-            raw=bounded(feedback),
-        )
+        known = self._context() | {"status_code": 200}
+        return self._wire.error_of(_blocked(reason, feedback), self._headers, known)
 
     def _take_candidate(self, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
         content = object_or_empty(candidate.get("content")).get("parts")
@@ -296,6 +283,17 @@ class _Reader(Reader):
 
     def _finish_word(self) -> Any:
         return self._finish
+
+
+def _blocked(reason: str, feedback: dict[str, Any]) -> dict[str, Any]:
+    """Return `promptFeedback` as an error object: why the prompt was blocked."""
+    told = text_or_none(feedback.get("blockReasonMessage"))
+    ratings = [r for r in objects(feedback.get("safetyRatings")) if r.get("blocked") is True]
+    return {
+        "message": told or f"The prompt was blocked: {reason}",
+        "code": reason,
+        "metadata": {"reasons": [r.get("category") for r in ratings] or [reason], "raw": feedback},
+    }
 
 
 class _Passage(parts.TextParts):

@@ -158,9 +158,8 @@ def test_a_call_cut_by_the_length_is_not_complete() -> None:
 
 
 def test_signatures_go_back_each_with_the_part_it_belongs_to() -> None:
-    signed = ({**part, "thoughtSignature": f"s{n}"} for n, part in enumerate(
-        (THOUGHT, HELLO, CALL, CALL, IMAGE, RAN, {"text": ""})
-    ))  # fmt: skip
+    parts: list[dict[str, Any]] = [THOUGHT, HELLO, CALL, CALL, IMAGE, RAN, {"text": ""}]
+    signed = ({**part, "thoughtSignature": f"s{n}"} for n, part in enumerate(parts))
     found = read(body(THOUGHT, CALL, *signed))
     assert found.as_message()["reasoning_details"] == [
         signature("s0", reasoning=[3, 6]),
@@ -321,7 +320,8 @@ def test_a_blocked_prompt_is_an_error_in_a_body_and_in_a_stream(usage: dict[str,
 def test_a_blocked_prompt_says_why_in_vertex_ais_sentence() -> None:
     feedback = {"blockReason": "OTHER", "blockReasonMessage": "Terms of use."}
     error = failure(json.dumps({"promptFeedback": feedback}).encode())
-    assert (error.message, error.code) == ("Terms of use.", "OTHER")
+    assert isinstance(error, ContentFilteredError)
+    assert (error.message, error.code, error.reasons) == ("Terms of use.", "OTHER", ("OTHER",))
 
 
 def test_feedback_on_a_prompt_that_was_answered_is_no_error() -> None:
@@ -536,7 +536,7 @@ def test_an_error_in_mid_stream_keeps_what_came_and_what_it_cost() -> None:
         (b"[" + body(HELLO) + b"]", InvalidResponseError, "not the stream that was asked for"),
         (b"<h1>No</h1>", InvalidResponseError, "web page (No)"),
         (b'{"promptFeedback": {"blockReason": "SAFETY", "a": ' + b"[" * 200 + b"]" * 200 + b"}}",
-         InvalidResponseError, "nested too deeply"),
+         ProviderUnavailableError, "nested too deeply"),
         (chunk(HELLO) + b"data: {broken\n\n" + chunk(finish="STOP"),
          InvalidResponseError, "not readable JSON"),
         (chunk(HELLO) + event([1]), InvalidResponseError, "not a JSON object"),
