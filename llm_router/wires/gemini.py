@@ -139,7 +139,7 @@ class _Reader(Reader):
     def __init__(self, wire: GeminiWire, headers: Mapping[str, str]) -> None:
         super().__init__(_Decoder(), headers)
         self._wire = wire
-        self._names: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
         self._usage: dict[str, Any] = {}
         self._finish: str | None = None
         self._candidate_index: Any = None
@@ -154,7 +154,7 @@ class _Reader(Reader):
 
     def snapshot(self) -> Completion:
         """Return what came so far, the whole answer after the end."""
-        finish = _FINISH.get(self._finish or "", "unknown")
+        names, finish = mend_all(self._names), _FINISH.get(self._finish or "", "unknown")
         whole = self.error is None and self._finished and finish != "length"
         return Completion(
             text=self._text.whole(),
@@ -168,10 +168,10 @@ class _Reader(Reader):
             logprobs=self._logprobs.lists or None,
             finish_reason="tool_calls" if finish == "stop" and self._calls else finish,
             native_finish_reason=self._finish,
-            model=text_or_none(self._names.get("modelVersion")),
-            response_id=text_or_none(self._names.get("responseId")),
-            service_tier=text_or_none(self._usage.get("serviceTier")),
-            created=moment(self._names.get("createTime")),
+            model=names.get("modelVersion"),
+            response_id=names.get("responseId"),
+            service_tier=mend_all(text_or_none(self._usage.get("serviceTier"))),
+            created=moment(names.get("createTime")),
             usage=usage_of(self._usage),
         )
 
@@ -181,9 +181,9 @@ class _Reader(Reader):
         return known | {"usage": usage_of(self._usage), "cost": Cost()} if self._usage else known
 
     def _event(self, event: dict[str, Any], events: list[StreamEvent]) -> None:
-        self._names |= {n: mend_all(event[n]) for n in _NAMES if event.get(n) is not None}
+        self._names |= {name: event[name] for name in _NAMES if isinstance(event.get(name), str)}
         report = object_or_empty(event.get("usageMetadata"))
-        self._usage |= {name: mend_all(said) for name, said in report.items() if said is not None}
+        self._usage |= {name: said for name, said in report.items() if said is not None}
         if self.error is None:
             self.error = self._error_in(event)
         for candidate in objects(event.get("candidates")) if self.error is None else ():
@@ -213,7 +213,8 @@ class _Reader(Reader):
         for name in _SOURCES:
             if said := object_or_empty(candidate.get(name)):
                 self._take_sources({"type": name, **plain_json(mend_all(said))}, events)
-        self._logprobs.add(object_or_empty(candidate.get("logprobsResult")))
+        if logprobs := object_or_empty(candidate.get("logprobsResult")):
+            self._logprobs.add(logprobs)
         if finish := text_or_none(candidate.get("finishReason")):
             self._finish, self._finished = mend_all(finish), True
 

@@ -143,6 +143,13 @@ def test_a_call_cut_by_the_length_is_not_complete() -> None:
     assert (found.finish_reason, found.tool_calls[0].complete) == ("length", False)
 
 
+def test_a_call_is_complete_once_its_answer_is() -> None:
+    reader = WIRE.reader({})
+    for packet, complete in ((BEGIN + call(0, "{}"), False), (end("TOOL_CALL"), True)):
+        reader.feed(packet)
+        assert reader.snapshot().tool_calls[0].complete is complete
+
+
 def test_a_plan_is_neither_text_nor_reasoning_and_goes_back() -> None:
     found = read(body(tool_calls=[CALL], tool_plan=PLAN, finish="TOOL_CALL"))
     assert (found.text, found.reasoning) == ("", None)

@@ -157,6 +157,14 @@ def test_a_call_cut_by_the_length_is_not_complete() -> None:
     assert (found.finish_reason, found.tool_calls[0].complete) == ("length", False)
 
 
+def test_a_call_is_complete_once_its_answer_is() -> None:
+    assert read(body(CALL, finish=None)).tool_calls[0].complete
+    reader = WIRE.reader({})
+    for packet, complete in ((chunk(CALL), False), (chunk(finish="STOP"), True)):
+        reader.feed(packet)
+        assert reader.snapshot().tool_calls[0].complete is complete
+
+
 def test_signatures_go_back_each_with_the_part_it_belongs_to() -> None:
     parts: list[dict[str, Any]] = [THOUGHT, HELLO, CALL, CALL, IMAGE, RAN, {"text": ""}]
     signed = ({**part, "thoughtSignature": f"s{n}"} for n, part in enumerate(parts))
@@ -265,6 +273,12 @@ def test_every_figure_is_the_wires_or_a_sum_of_the_wires_or_unknown(report: dict
     ):
         if figures[first] is None is figures[second]:
             assert figure is None
+
+
+def test_names_that_are_no_text_are_unknown() -> None:
+    odd: dict[str, Any] = dict.fromkeys(("modelVersion", "responseId", "createTime"), 7)
+    found = read(json.dumps(answer(HELLO) | odd | {"usageMetadata": {"serviceTier": {}}}).encode())
+    assert (found.model, found.response_id, found.created, found.service_tier) == (None,) * 4
 
 
 # --- not an answer --------------------------------------------------------------------------

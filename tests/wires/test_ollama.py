@@ -105,6 +105,13 @@ def test_a_call_cut_by_the_length_is_not_complete() -> None:
     assert (found.finish_reason, found.tool_calls[0].complete) == ("length", False)
 
 
+def test_a_call_is_complete_once_its_answer_is() -> None:
+    reader = WIRE.reader({})
+    for packet, complete in ((line(message={"tool_calls": [CALL]}), False), (END, True)):
+        reader.feed(packet)
+        assert reader.snapshot().tool_calls[0].complete is complete
+
+
 @pytest.mark.parametrize(
     ("native", "expected"),
     [("stop", "stop"), ("length", "length"), ("load", "unknown"), (None, "unknown")],
@@ -300,6 +307,13 @@ def test_a_character_split_over_two_lines_is_one_character() -> None:
 
 
 # --- bounds ---------------------------------------------------------------------------------
+
+
+def test_lines_in_pieces_are_bounded_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ollama, "MAX_EVENT_BYTES", 10_000)
+    long = line("x" * 9_000)
+    streamed, _ = play(*(long[:5_000], long[5_000:]) * 3, END)
+    assert len(streamed.text) == 27_000
 
 
 def test_a_line_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
