@@ -79,7 +79,14 @@ def _row(
 # The first row that fits. Words choose among the meanings that a status has and do not overrule
 # it; under "any" stand those that can mean one thing only.
 _WORDS = (
-    _row("any", InsufficientCreditsError, codes="payment_required", words="key limit exceeded"),
+    # The second code and the last sentences are Anthropic's, which says 400 with them.
+    _row(
+        "any",
+        InsufficientCreditsError,
+        codes="payment_required billing_error",
+        words="key limit exceeded|credit balance is too low"
+        "|reached your specified api usage limits",
+    ),
     _row(
         "any",
         NoEndpointError,
@@ -103,7 +110,19 @@ _WORDS = (
     _row("any", ModelNotFoundError, codes="model_not_found model_decommissioned invalid_model"),
     _row("any", InvalidRequestError, codes="wrong_endpoint"),
     _row("any", PermissionDeniedError, codes="region_restricted"),
-    _row("any", RateLimitError, codes="capacity_exhausted service_tier_capacity_exceeded"),
+    # The last two are AWS's, which has both also under 400.
+    _row(
+        "any",
+        RateLimitError,
+        codes="capacity_exhausted service_tier_capacity_exceeded throttlingexception "
+        "servicequotaexceededexception",
+    ),
+    # Bedrock's: 424 and 429 of a model that failed, or that is not loaded yet.
+    _row(
+        "424 429",
+        ProviderUnavailableError,
+        codes="modelerrorexception modelstreamerrorexception modelnotreadyexception",
+    ),
     _row("any", ProviderTimeoutError, codes="timeout"),
     _row(
         "any",
@@ -118,7 +137,7 @@ _WORDS = (
         "|context size|prompt is too long|input is too long|too many tokens|too many input tokens"
         "|maximum prompt length|prompt exceeds max length|exceeded model token limit"
         "|exceed…the available context|exceed…the available number of tokens"
-        "|exceed…the maximum context|exceed…the maximum number of tokens"
+        "|exceed…the maximum context|exceed…the maximum number of tokens|exceed context limit"
         "|tokens + `max_new_tokens` must be",
     ),
     # DeepSeek says that the content "exists risk".
@@ -132,10 +151,18 @@ _WORDS = (
     _row(
         "400 422",
         ModelNotFoundError,
-        words="not a valid model|model_not_found|unknown model|invalid model|model …does not exist",
+        words="not a valid model|model_not_found|unknown model|invalid model|model …does not exist"
+        "|model identifier is invalid|on-demand throughput isn",
     ),
-    # xAI says 400 for a wrong key.
-    _row("400 403", AuthenticationError, codes="invalid_api_key", words="incorrect api key"),
+    # xAI says 400 for a wrong key, AWS 403.
+    _row(
+        "400 403",
+        AuthenticationError,
+        codes="invalid_api_key unrecognizedclientexception invalidsignatureexception "
+        "incompletesignature expiredtokenexception invalidclienttokenid",
+        words="incorrect api key|invalid api key|authentication failed|security token…invalid"
+        "|security token…expired",
+    ),
     # The code is Moonshot's, the last sentence xAI's.
     _row(
         "403 429",
@@ -244,7 +271,7 @@ def read_error(
     """
     answer = _parsed(body)
     error = reported(answer)
-    if error is None and ("message" in answer or "detail" in answer):
+    if error is None and not answer.keys().isdisjoint(("message", "Message", "detail")):
         error = answer
     if error is None and "error" not in answer:
         return _page_error(status, headers, body, now)
@@ -317,13 +344,20 @@ def context(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -
     """Return what bytes say of their call whatever else they mean: ids, upstream, and the bill."""
     body = body or {}
     known: dict[str, Any] = {
-        "response_id": label(body.get("id")) or header(headers, "X-Generation-Id"),
+        "response_id": next(_ids(headers, body), None),
         "upstream_provider": label(body.get("provider")),
     }
     report = body.get("usage")
     if isinstance(report, dict):
         known |= {"usage": usage_of(report), "cost": cost_of(report)}
     return known
+
+
+def _ids(headers: Mapping[str, str], body: Mapping[str, Any]) -> Iterator[str]:
+    """Return the provider's ids: the answer's own or, where it has none, the request's."""
+    said = (label(body.get("id")), label(body.get("request_id")))
+    sent = (header(headers, name) for name in ("X-Generation-Id", "x-amzn-RequestId", "request-id"))
+    yield from filter(None, (*said, *sent))
 
 
 def _page_error(status: int, headers: Mapping[str, str], body: bytes, now: float) -> ProviderError:
@@ -399,6 +433,8 @@ class _Cause:
         yield self.availability.get("code")
         yield from (metadata.get("provider_error_code"), metadata.get("provider_code"))
         yield from (error.get("type"), object_or_empty(error.get("innererror")).get("code"))
+        for name in (error.get("__type"), header(self.headers, "x-amzn-ErrorType")):
+            yield _aws_name(name)
 
     def _message(self) -> str:
         said = text_or_none(self.error.get("message"))
@@ -459,6 +495,11 @@ def _upstream_sentence(raw: Any) -> str | None:
         return sentence_in(bounded(raw))
     except UnreadableError:
         return None
+
+
+def _aws_name(text: Any) -> str | None:
+    """Return `X` of AWS's `X:http://…` and `com.amazon.…#X`."""
+    return text.partition(":")[0].rpartition("#")[2] if isinstance(text, str) else None
 
 
 def _is_word(text: str) -> bool:

@@ -90,6 +90,20 @@ def _walk(value: Any, mended: Any, depth: int) -> Any:
     return value
 
 
+def json_text(value: Any, depth: int = 0) -> str:
+    """Return JSON data as text, numbers spelt as they came; UnreadableError when too deep."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if not isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    if depth > MAX_DEPTH:
+        raise UnreadableError("is nested too deeply")
+    if isinstance(value, list):
+        return f"[{', '.join(json_text(item, depth + 1) for item in value)}]"
+    pairs = (f"{json_text(key)}: {json_text(item, depth + 1)}" for key, item in value.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
 def _float(value: Decimal) -> float | None:
     number = float(value)
     return number if math.isfinite(number) else None
