@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from llm_router.config.loading import builtin_folder, load
+from llm_router.config.loading import builtin_file, load
 from llm_router.config.schema import json_schema
 from llm_router.errors import ConfigurationError
 
@@ -80,7 +81,7 @@ def outcome(path: Path, raw: bytes) -> str:
     """Return how reading *raw* ends; any other exception than ours comes out."""
     path.write_bytes(raw)
     try:
-        config = load(path, environ=ENVIRON)
+        config = load(path)
     except ConfigurationError as error:
         assert error.problems, "an error without a problem"
         assert SECRET not in f"{error}{error.problems}", "a secret in a message"
@@ -96,8 +97,11 @@ def main() -> int:
     parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    os.environ.update(ENVIRON)
     rng = random.Random(options.seed)
-    seeds = [file.read_text(encoding="utf-8") for file in sorted(builtin_folder().glob("*.yaml"))]
+    seeds = [
+        file.read_text(encoding="utf-8") for file in sorted(builtin_file().parent.glob("*.yaml"))
+    ]
     counts: Counter[str] = Counter()
     slowest = 0.0
     began = time.perf_counter()

@@ -71,7 +71,7 @@ def paths() -> tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[obj
         {"providers": {"openrouter": {"api_key": KEY}}, "aliases": {"fast": alias}}
     )
     provider = Ready()
-    router._engine.providers["openrouter"] = provider  # type: ignore[assignment]  # no preview
+    router._engine.providers["openrouter"] = provider
     deployment = Deployment(provider="openrouter", model="openai/gpt-4o-mini")
     request = ProviderRequest(deployment=deployment, messages=MESSAGES, params=PARAMS)
     return lambda: router.complete("fast", MESSAGES), lambda: provider.complete(request)

@@ -1,47 +1,47 @@
-"""Engine: what a Router owns and composes; the public methods are in `router`."""
+"""Engine: what a Router owns, and the one owner of a call's beginning and end.
+
+`async with engine.call(operation, model, options) as call` admits the call once; whatever is
+raised inside, at its end attempt and call have ended, every slot is given back and the record is
+settled.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from asyncio import CancelledError
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router import events
+from llm_router.answers.answer import Answer
 from llm_router.answers.records import RequestStarted
-from llm_router.config.checks import check
-from llm_router.errors import ConfigurationError, LLMRouterError, ProviderError
 from llm_router.operations.structured.modes import Capabilities, ModeMemory
 from llm_router.operations.structured.schema import SchemaCache
 from llm_router.options.request import Deployment
 from llm_router.providers.registry import build_provider
 from llm_router.routing import loop
-from llm_router.routing.call import Call
+from llm_router.routing.call import Call, Observers, uuid7
 from llm_router.routing.cooldown import Cooldowns
-from llm_router.routing.explain import Candidate, unsuitable
-from llm_router.routing.ids import uuid7
-from llm_router.routing.limits import Limits
-from llm_router.routing.observing import EventObserver
+from llm_router.routing.explain import Candidate
+from llm_router.routing.gates import Concurrency, Gates
+from llm_router.routing.loop import Asking
 from llm_router.routing.plan import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
 
     from llm_router.answers.records import Observer
     from llm_router.config.model import RouterConfig
     from llm_router.ledger.ledger import Ledger
-    from llm_router.operations.chat import Question
-    from llm_router.options.request import CallOptions, Message, ProviderRequest
-    from llm_router.providers.base import Chat
-    from llm_router.routing.call import RunningAttempt
+    from llm_router.operations.base import Operation
     from llm_router.routing.clock import Clock
     from llm_router.routing.plan import Plan
 
-T = TypeVar("T")
+A = TypeVar("A", bound=Answer)
 
 
 class Engine:
-    """The long-lived state of one Router: providers, health, limits, recorders."""
+    """The long-lived state of one Router: providers, health, gates, recorders."""
 
     def __init__(
         self,
@@ -50,7 +50,6 @@ class Engine:
         ledger: Ledger | None,
         observers: Sequence[Observer],
     ) -> None:
-        _refuse_problems(config)
         self.config = config
         self.clock = clock
         self.planner = Planner(config)
@@ -58,14 +57,13 @@ class Engine:
         self.modes = ModeMemory()
         self.schemas = SchemaCache()
         self.ledger = _build_ledger(config) if ledger is None else ledger
-        self.providers: dict[str, Chat] = {}
-        self._limits = Limits()
+        self.providers: dict[str, Any] = {}
+        recorders = () if self.ledger is None else (self.ledger,)
+        self.observers = Observers((*recorders, *observers))
+        self.gates = Gates([Concurrency()])
         self._fingerprint = config.fingerprint
         self._opened: set[str] = set()
         self._remembered = False
-        recorders = () if self.ledger is None else (self.ledger,)
-        self._observers: tuple[Observer, ...] = (*recorders, *observers)
-        self._events = EventObserver()
 
     async def open(self) -> None:
         """Import what is needed, in a thread, and let the ledger look at its tables."""
@@ -75,92 +73,73 @@ class Engine:
         self._remember_config()
 
     async def aclose(self) -> None:
-        """Write the records, close the connections."""
-        for provider in self.providers.values():
-            await provider.aclose()
+        """Write the records, close the connections: everything, also where a part fails."""
+        for name, provider in self.providers.items():
+            try:
+                await provider.aclose()
+            except Exception as error:
+                reason = type(error).__name__
+                events.emit(events.CLOSE_FAILED, "error", provider=name, reason=reason)
         if self.ledger is not None:
             await self.ledger.aclose()
 
-    async def start(
-        self, operation: str, plan: Plan, question: Question, options: CallOptions
-    ) -> Call:
-        """Open what is not open yet, then start the clock of the call."""
-        limits = self.planner.limits(plan, options)
-        await self.open_providers(plan.deployments)
+    def call(self, operation: Operation[Any], model: str, options: Mapping[str, Any]) -> CallScope:
+        """Return the scope of one call; it begins when it is entered.
+
+        Raises at once what is wrong with *model* and the limits in *options*.
+        """
+        plan = self.planner.plan(model, options.get("provider"))
+        self.planner.limits(plan, options)
+        if operation.same_model:
+            plan.require_one_model()
+        return CallScope(self, operation, plan, options)
+
+    async def answer(self, operation: Operation[A], model: str, options: Mapping[str, Any]) -> A:
+        """Ask, and return the answer as the caller gets it."""
+        async with self.call(operation, model, options) as call:
+            return call.succeed(await loop.run(call, Asking(operation, call, self.provider)))
+
+    def start(self, operation: Operation[Any], plan: Plan, options: Mapping[str, Any]) -> Call:
+        """Start the clock of a call, and tell the observers."""
         self._remember_config()
         now = self.clock.wall()
         started = RequestStarted(
             request_id=uuid7(now),
             alias=plan.alias,
             requested=plan.requested,
-            operation=operation,
-            stream=operation == "stream",
+            operation=operation.name,
+            stream=operation.serves == "stream",
             started_at=now,
             tags=options.get("tags") or {},
-            user=question.user,
+            user=operation.user,
             config_fingerprint=self._fingerprint,
-            asked={"messages": question.messages, "params": question.params},
+            asked=operation.asked,
             store=options.get("store") or plan.row.store,
         )
         return Call(
             started,
             plan,
-            limits,
-            self.order(plan, question),
+            self.planner.limits(plan, options),
+            self.order(plan, operation),
             clock=self.clock,
             cooldowns=self.cooldowns,
-            observers=self._listeners(),
+            observers=self.observers,
+            gates=self.gates,
+            secrets_of=self.secrets_of,
         )
 
-    def _listeners(self) -> tuple[Observer, ...]:
-        """Return who is told of a call; the events only while the application listens."""
-        return (self._events, *self._observers) if events.enabled() else self._observers
-
-    async def run(
-        self,
-        call: Call,
-        step: Callable[[RunningAttempt], Awaitable[T]],
-        again: Callable[[Deployment, ProviderError], bool] = loop.never,
-    ) -> tuple[T, RunningAttempt]:
-        """Run the attempt loop; a call that ends here is finished and its record settled."""
-        try:
-            await loop.admit(call, self._limits)
-            return await loop.run(call, step, self._limits, again)
-        except LLMRouterError as error:
-            call.finish("failed", error=call.describe(error))
-            await self.settle(call)
-            raise
-        except BaseException as error:
-            # Cancelled, or a defect: the record must not say "started" for ever.
-            call.finish("cancelled" if isinstance(error, CancelledError) else "failed")
-            raise
-
-    def request(
-        self,
-        call: Call,
-        question: Question,
-        attempt: RunningAttempt,
-        *,
-        stream: bool = False,
-        messages: Sequence[Message] | None = None,
-    ) -> ProviderRequest:
-        """Return what one attempt sends."""
-        return question.to(
-            attempt.deployment,
-            call.plan.row,
-            stream=stream,
-            messages=messages,
-            answering=attempt.answering,
-        )
-
-    def provider(self, asked: RunningAttempt | Deployment) -> Chat:
-        """Return the provider object of a row, built once."""
-        name = asked.provider if isinstance(asked, Deployment) else asked.deployment.provider
+    def provider(self, deployment: Deployment) -> Any:
+        """Return the provider object of a deployment's row, built once."""
+        name = deployment.provider
         provider = self.providers.get(name)
         if provider is None:
-            provider = build_provider(name, self.config.providers[name])
-            self.providers[name] = provider
+            provider = self.providers[name] = build_provider(name, self.config.providers[name])
         return provider
+
+    def secrets_of(self, deployment: Deployment) -> Sequence[str]:
+        """Return the values that no error of a deployment may show."""
+        secrets: Sequence[str] = self.provider(deployment).secrets
+        return secrets
 
     async def open_providers(self, deployments: Iterable[Deployment]) -> None:
         """Open those that are not open yet."""
@@ -169,32 +148,31 @@ class Engine:
                 await self.provider(deployment).open()
                 self._opened.add(deployment.provider)
 
-    def order(self, plan: Plan, question: Question) -> Sequence[Deployment]:
+    def order(self, plan: Plan, operation: Operation[Any]) -> Sequence[Deployment]:
         """Return who is asked, in order: the unsuitable left out, the resting last.
 
         A catalogue can be wrong: when it rules out everyone, everyone is asked after all.
         """
-        suitable = [d for d in plan.deployments if self.unsuitable(plan, question, d) is None]
+        suitable = [d for d in plan.deployments if self.unsuitable(operation, d) is None]
         return self.cooldowns.ready_first(suitable or plan.deployments)
 
-    def unsuitable(self, plan: Plan, question: Question, deployment: Deployment) -> str | None:
+    def unsuitable(self, operation: Operation[Any], deployment: Deployment) -> str | None:
         """Return why *deployment* cannot serve the call, as far as its catalogue knows."""
         info = self.provider(deployment).known(deployment.model)
-        return None if info is None else unsuitable(info, question.messages, question.params)
+        return None if info is None else operation.unsuitable(info)
 
     def candidate(
-        self, plan: Plan, question: Question, deployment: Deployment, *, asked: bool
+        self, plan: Plan, operation: Operation[Any], deployment: Deployment, *, asked: bool
     ) -> Candidate:
         """Return how *deployment* stands in an explanation."""
         provider = self.provider(deployment)
         if deployment.provider not in self._opened:
             _open_in_thread(provider)
-        request = question.to(deployment, plan.row)
         return Candidate(
             deployment=deployment.name,
-            skip=None if asked else self.unsuitable(plan, question, deployment),
+            skip=None if asked else self.unsuitable(operation, deployment),
             health=self.cooldowns.health(deployment),
-            request=provider.preview(request),
+            request=provider.preview(operation.request(deployment, plan.row, None)),
         )
 
     def capabilities(self, deployment: Deployment) -> Capabilities:
@@ -203,7 +181,7 @@ class Engine:
         info = self.provider(deployment).known(deployment.model)
         return Capabilities.of(row, deployment.provider, info)
 
-    def all_providers(self) -> dict[str, Chat]:
+    def all_providers(self) -> dict[str, Any]:
         """Return the provider objects of all configured deployments, and OpenRouter's."""
         names = {d.provider for d in self.all_deployments()} | {"openrouter"}
         return {name: self.provider(Deployment(provider=name, model="")) for name in sorted(names)}
@@ -213,16 +191,60 @@ class Engine:
         found = {d.name: d for alias in self.config.aliases for d in self.config.deployments(alias)}
         return list(found.values())
 
-    async def settle(self, call: Call) -> None:
-        """Wait until the records of this call are as durable as was asked for."""
-        if self.ledger is not None:
-            await self.ledger.settle(call.started.request_id)
-
     def _remember_config(self) -> None:
         """Tell the ledger, once, what the aliases mean."""
         if self.ledger is not None and not self._remembered:
             self._remembered = True
             self.ledger.remember_config(self._fingerprint, self.config.text)
+
+
+class CallScope:
+    """The one owner of a call's beginning and end. Enter it once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        operation: Operation[Any],
+        plan: Plan,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._engine = engine
+        self._operation = operation
+        self.plan = plan
+        self._options = options
+        self._call: Call | None = None
+
+    async def __aenter__(self) -> Call:
+        engine = self._engine
+        # Before the clock starts: an import takes seconds, and is paid once a process.
+        await engine.open_providers(self.plan.deployments)
+        call = self._call = engine.start(self._operation, self.plan, self._options)
+        try:
+            await loop.admit(call)
+        except BaseException as error:
+            self.end(error)
+            await self.settle()
+            raise
+        return call
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.end(error)
+        await self.settle()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the call, on its own loop, without waiting for anything. Idempotent."""
+        if self._call is not None:
+            self._call.end(error)
+
+    async def settle(self) -> None:
+        """Wait until the records of the call are as durable as was asked for."""
+        if self._call is not None and self._engine.ledger is not None:
+            await self._engine.ledger.settle(self._call.started.request_id)
 
 
 def _build_ledger(config: RouterConfig) -> Ledger | None:
@@ -234,14 +256,7 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
     return Ledger.from_config(config.ledger, secrets=[r.key for r in config.providers.values()])
 
 
-def _refuse_problems(config: RouterConfig) -> None:
-    problems = [p for p in check(config) if p.severity == "error"]
-    if problems:
-        texts = tuple(f"{'.'.join(map(str, p.path))}: {p.message}" for p in problems)
-        raise ConfigurationError("; ".join(texts), problems=texts)
-
-
-def _open_in_thread(provider: Chat) -> None:
+def _open_in_thread(provider: Any) -> None:
     """Do the imports of a provider that was never opened, off the event loop if there is one."""
     thread = threading.Thread(target=asyncio.run, args=(provider.open(),))
     thread.start()

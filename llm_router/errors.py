@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from llm_router.redaction import redact, redact_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from llm_router.usage import Cost, Usage
 
@@ -71,7 +71,7 @@ class LLMRouterError(Exception):
 
     def __init__(self, message: str, **details: Any) -> None:
         """Keep *message* and *details* (attributes of this class), redacted both."""
-        super().__init__(redact(message))
+        super().__init__(_shown(message))
         self.add(**details)
 
     def add(self, **details: Any) -> None:
@@ -79,11 +79,19 @@ class LLMRouterError(Exception):
         for name, value in details.items():
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
-            setattr(self, name, redact(value) if isinstance(value, str) else value)
+            setattr(self, name, _shown(value) if isinstance(value, str) else value)
 
     def fill(self, **details: Any) -> None:
         """Set those attributes that are still unknown."""
         self.add(**{n: v for n, v in details.items() if getattr(self, n, None) is None})
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """Take values known to be secret (the configured keys) out of every text."""
+        known = tuple(secrets)
+        if known:
+            self.args = (redact(self.message, known),)
+            texts = {n: v for n, v in vars(self).items() if isinstance(v, str)}
+            vars(self).update({name: redact(text, known) for name, text in texts.items()})
 
     @property
     def message(self) -> str:
@@ -148,6 +156,11 @@ class ProviderError(LLMRouterError):
         if "raw" in details:
             details["raw"] = redact_data(details["raw"])
         super().add(**details)
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        super().mask(known := tuple(secrets))
+        if self.raw is not None:
+            self.raw = redact_data(self.raw, known)
 
     def sentences(self) -> list[str]:
         message, *hints = super().sentences()
@@ -345,6 +358,15 @@ KINDS = _kinds()
 
 def _summary(error: ProviderError) -> str:
     return f"{error.model or error.provider or 'unknown model'}: {type(error).__name__}: {error}"
+
+
+def _shown(text: str) -> str:
+    """Return *text* as an error keeps it: without secrets, and fit to be printed."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        text = text.encode("utf-8", "replace").decode()
+    return redact(text)
 
 
 def _with_full_stop(text: str) -> str:

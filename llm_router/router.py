@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from llm_router.config import loading
 from llm_router.engine import Engine
 from llm_router.errors import LedgerError, UnsupportedFeatureError
-from llm_router.later import LaterOperations
-from llm_router.operations.chat import Question
+from llm_router.operations.chat import Chat, ChatStream
+from llm_router.operations.embeddings import Embed
 from llm_router.operations.structured.parsing import Parse
-from llm_router.operations.structured.reasking import parse_answer
+from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
 from llm_router.providers.base import GenerationSource
 from llm_router.routing.clock import Clock
 from llm_router.routing.explain import Candidate, Explanation, actions_of
-from llm_router.streams import CompletionStream, Running, begin
+from llm_router.streams import CompletionStream
 
 if TYPE_CHECKING:
     import os
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from llm_router.answers.completion import Completion, ParsedCompletion
+    from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.records import Observer
     from llm_router.config.model import RouterConfig, StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
-    from llm_router.options.request import CallOptions, Message, Prompt
-    from llm_router.routing.call import RunningAttempt
+    from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.routing.cooldown import Health
 
 T = TypeVar("T")
 
 
-class Router(LaterOperations):
+class Router:
     """Routes calls to the deployments of a configuration.
 
     Use as `async with Router.from_yaml(…) as router`. A Router that was never opened opens itself
@@ -52,7 +52,7 @@ class Router(LaterOperations):
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
-        """Raise ConfigurationError when *config* contradicts itself. No I/O happens here.
+        """Take what a call needs out of *config*. No I/O happens here.
 
         *ledger* replaces the one that the configuration describes (to record into the
         application's own engine, say); the Router opens and closes it.
@@ -61,11 +61,11 @@ class Router(LaterOperations):
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str] | None = None, **options: Any) -> Self:
-        """Read a YAML file; without *path* the first that is found of: the one LLM_ROUTER_CONFIG
-        names, ./config/llm_router.yaml, ./llm_router.yaml, the built-in copy.
+        """Read a YAML file; without *path* the first that is there of: the one LLM_ROUTER_CONFIG
+        names, ./config/llm_router.yaml, ./llm_router.yaml (or `.yml`).
 
         *options* are those of `Router`. Raises ConfigurationError with every mistake of the file,
-        each with file:line.
+        each with file:line, or with where a file was looked for.
         """
         return cls(loading.load(path), **options)
 
@@ -77,7 +77,7 @@ class Router(LaterOperations):
     @classmethod
     def from_env(cls, **options: Any) -> Self:
         """Take OPENROUTER_API_KEY and its siblings; models are asked for by name, no aliases."""
-        return cls(loading.from_environment(), **options)
+        return cls(loading.from_dict({}), **options)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -124,40 +124,15 @@ class Router(LaterOperations):
         AllDeploymentsFailedError, DeadlineExceededError, ConfigurationError, and TypeError for a
         misspelt option.
         """
-        engine = self._engine
-        plan = engine.planner.plan(model, options.get("provider"))
-        question = Question.ask("complete", messages, options)
-        call = await engine.start("complete", plan, question, options)
-
-        async def send(attempt: RunningAttempt) -> Completion:
-            return await engine.provider(attempt).complete(engine.request(call, question, attempt))
-
-        answer, attempt = await engine.run(call, send)
-        attempt.succeed(answer)
-        reply = call.summed(answer)
-        call.finish("succeeded", completion=reply)
-        await engine.settle(call)
-        return reply
+        return await self._engine.answer(Chat.ask("complete", messages, options), model, options)
 
     def stream(
         self, model: str, messages: Prompt, **options: Unpack[CallOptions]
     ) -> CompletionStream:
         """Return a stream; the call begins with `async with`. Raises like `complete`."""
         engine = self._engine
-        plan = engine.planner.plan(model, options.get("provider"))
-        question = Question.ask("stream", messages, options)
-
-        async def start() -> Running:
-            call = await engine.start("stream", plan, question, options)
-
-            async def send(attempt: RunningAttempt) -> Any:
-                request = engine.request(call, question, attempt, stream=True)
-                return await begin(await engine.provider(attempt).stream(request), attempt)
-
-            begun, attempt = await engine.run(call, send)
-            return Running(call, attempt, begun, lambda: engine.settle(call))
-
-        return CompletionStream(start)
+        question = ChatStream.ask("stream", messages, options)
+        return CompletionStream(engine.call(question, model, options), question, engine.provider)
 
     @overload
     async def parse(
@@ -203,29 +178,36 @@ class Router(LaterOperations):
         Raises SchemaValidationError, TruncatedOutputError, RefusalError, and what `complete` does.
         """
         engine = self._engine
-        plan = engine.planner.plan(model, options.get("provider"))
-        question = Question.ask("parse", messages, options)
+        chat = Chat.ask("parse", messages, options)
+        scope = engine.call(chat, model, options)
         parse = Parse(
             engine.schemas.get(schema),
-            mode=mode or plan.row.structured,
+            mode=mode or scope.plan.row.structured,
             memory=engine.modes,
             capabilities=engine.capabilities,
         )
-        call = await engine.start("parse", plan, question, options)
+        async with scope as call:
+            step = AskingForSchema(chat, call, engine.provider, parse)
+            return await parse_answer(step, chat, max_reasks)
 
-        async def ask(turns: Sequence[Message]) -> tuple[Completion, RunningAttempt]:
-            async def send(attempt: RunningAttempt) -> Completion:
-                request = engine.request(call, question, attempt, messages=turns)
-                prepared = parse.prepare(request)
-                call.mode_used = parse.mode_used(attempt.deployment)
-                return await engine.provider(attempt).complete(prepared)
+    async def embed(
+        self,
+        model: str,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        input_type: str | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Embeddings:
+        """Return one vector for each of *texts*, in their order.
 
-            return await engine.run(call, send, parse.stepped_down)
-
-        try:
-            return await parse_answer(call, parse, question.messages, ask, max_reasks)
-        finally:
-            await engine.settle(call)
+        *dimensions* shortens the vectors where the model can; *input_type* says what they are for
+        ("search_query", "search_document") where the model asks. An alias must fall back to the
+        same model only: else it is a ConfigurationError. Raises what `complete` does, and
+        UnsupportedFeatureError where no deployment of the alias serves vectors.
+        """
+        question = Embed.ask(texts, dimensions, input_type, options)
+        return await self._engine.answer(question, model, options)
 
     def explain(
         self, model: str, messages: Prompt = "…", **options: Unpack[CallOptions]
@@ -236,7 +218,7 @@ class Router(LaterOperations):
         """
         engine = self._engine
         plan = engine.planner.plan(model, options.get("provider"))
-        question = Question.ask("explain", messages, options)
+        question = Chat.ask("explain", messages, options)
         asked = engine.order(plan, question)
         left_out = [d for d in plan.deployments if d not in asked]
         candidates = [engine.candidate(plan, question, d, asked=True) for d in asked]

@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from llm_router.answers.answer import Answer
+from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import Finish, TextDelta, UsageReport
-from llm_router.errors import ProviderError, StreamInterruptedError
+from llm_router.errors import LLMRouterError, ProviderError, StreamInterruptedError
+from llm_router.routing import loop
+from llm_router.routing.loop import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
-    from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
+    from llm_router.engine import CallScope
+    from llm_router.operations.chat import ChatStream
+    from llm_router.options.request import Deployment
     from llm_router.providers.base import ProviderStream
     from llm_router.routing.call import Call, RunningAttempt
 
+C = TypeVar("C", bound=Answer)
 _NOT_CONTENT = (UsageReport, Finish)
 
 
-@dataclass(slots=True)
 class Begun:
     """A stream up to its first content event (or its end, when it has none)."""
 
-    stream: ProviderStream
-    events: AsyncIterator[StreamEvent]
-    first: list[StreamEvent]
-    ended: bool
+    def __init__(self, stream: ProviderStream) -> None:
+        self.stream = stream
+        self.events = aiter(stream)
+        self.first: deque[StreamEvent] = deque()
+
+    async def read(self, attempt: RunningAttempt) -> Self:
+        """Read until the first content: up to there an error may still be retried."""
+        try:
+            async for event in self.events:
+                self.first.append(event)
+                if not isinstance(event, _NOT_CONTENT):
+                    attempt.first_token()
+                    break
+        except BaseException:
+            # Whatever ended it (an error, a timeout, a cancellation), nobody will read on.
+            await self.stream.aclose()
+            raise
+        attempt.partial = self.stream.snapshot
+        return self
 
 
-async def begin(stream: ProviderStream, attempt: RunningAttempt) -> Begun:
-    """Read *stream* until its first content: up to there an error may still be retried."""
-    events = aiter(stream)
-    first: list[StreamEvent] = []
-    try:
-        async for event in events:
-            first.append(event)
-            if not isinstance(event, _NOT_CONTENT):
-                attempt.first_token()
-                return Begun(stream, events, first, ended=False)
-    except BaseException:
-        # Whatever ended it (an error, a timeout, a cancellation), nobody will read on.
-        await stream.aclose()
-        raise
-    return Begun(stream, events, first, ended=True)
+class AskingForStream(Asking[Any]):
+    """Sends a request and waits for the first content of its stream."""
 
-
-@dataclass(slots=True)
-class Running:
-    """What a stream needs once an attempt has brought its first content."""
-
-    call: Call
-    attempt: RunningAttempt
-    begun: Begun
-    settle: Callable[[], Awaitable[None]]
-    """Awaited at the end: returns when the records are as durable as was asked for."""
+    async def send(self, attempt: RunningAttempt, request: Any) -> Begun:
+        return await Begun(await super().send(attempt, request)).read(attempt)
 
 
 class CompletionStream:
@@ -69,18 +70,35 @@ class CompletionStream:
     connection and records the attempt as cancelled.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[Running]]) -> None:
-        self._start = start
-        self._running: Running | None = None
-        self._waiting: deque[StreamEvent] = deque()
+    def __init__(
+        self,
+        scope: CallScope,
+        operation: ChatStream,
+        provider_of: Callable[[Deployment], Any],
+    ) -> None:
+        self._scope = scope
+        self._operation = operation
+        self._provider_of = provider_of
+        self._call: Call | None = None
+        self._begun: Begun | None = None
+        self._attempt: RunningAttempt | None = None
         self._completion: Completion | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
-        if self._running is not None:
+        if self._loop is not None:
             raise RuntimeError("entered already: a stream is one call; ask router.stream again")
-        self._running = running = await self._start()
-        self._waiting.extend(running.begun.first)
-        running.begun.stream.idle_timeout = running.call.limits.idle_timeout
+        self._loop = asyncio.get_running_loop()
+        call = self._call = await self._scope.__aenter__()
+        try:
+            step = AskingForStream(self._operation, call, self._provider_of)
+            self._begun = await loop.run(call, step)
+        except BaseException as error:
+            self._scope.end(error)
+            await self._scope.settle()
+            raise
+        self._attempt = call.running
+        self._begun.stream.idle_timeout = call.limits.idle_timeout
         return self
 
     async def __aexit__(
@@ -89,36 +107,39 @@ class CompletionStream:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        self._leave()
+        await self._close()
 
     def __aiter__(self) -> Self:
         self._entered()
         return self
 
     async def __anext__(self) -> StreamEvent:
-        if self._waiting:
-            return self._waiting.popleft()
-        running = self._entered()
-        if running.call.finished:
+        call, begun, attempt = self._entered()
+        if begun.first:
+            return begun.first.popleft()
+        if call.ended:
             raise StopAsyncIteration
         try:
-            if not running.begun.ended:
-                return await anext(running.begun.events)
-        except StopAsyncIteration:
-            pass
-        except ProviderError as error:
-            interrupted = _interrupted(running, error)
-            await running.settle()
+            try:
+                return await anext(begun.events)
+            except StopAsyncIteration:
+                whole = begun.stream.snapshot()
+                first_ms = attempt.first_token_ms
+                self._completion = call.succeed(whole, time_to_first_token_ms=first_ms)
+        except Exception as error:
+            interrupted = _interrupted(attempt, error)
+            self._scope.end(interrupted)
+            await self._scope.settle()
             raise interrupted from error
-        self._completion = _succeed(running)
-        await running.begun.stream.aclose()
-        await running.settle()
+        self._scope.end()
+        await self._close()
         raise StopAsyncIteration
 
-    def _entered(self) -> Running:
-        if self._running is None:
+    def _entered(self) -> tuple[Call, Begun, RunningAttempt]:
+        if self._call is None or self._begun is None or self._attempt is None:
             raise RuntimeError("enter the stream first: async with router.stream(…) as stream")
-        return self._running
+        return self._call, self._begun, self._attempt
 
     @property
     def text_stream(self) -> AsyncIterator[str]:
@@ -134,7 +155,8 @@ class CompletionStream:
 
     def snapshot(self) -> Completion:
         """Return what has come so far."""
-        return self._completion or _summed(self._entered())
+        _, begun, attempt = self._entered()
+        return self._completion or _named(begun.stream.snapshot(), attempt)
 
     async def collect(self) -> Completion:
         """Read to the end and return the whole answer."""
@@ -144,20 +166,27 @@ class CompletionStream:
 
     async def aclose(self) -> None:
         """Close the connection; an answer that has not ended is recorded as cancelled."""
-        running = self._running
-        if running is None:
-            return
-        self._waiting.clear()
+        self._leave()
+        await self._close()
+
+    def _leave(self) -> None:
+        self._scope.end()
+        if self._begun is not None:
+            self._begun.first.clear()
+
+    async def _close(self) -> None:
         try:
-            await running.begun.stream.aclose()
+            if self._begun is not None:
+                await self._begun.stream.aclose()
         finally:
-            _cancel(running)
-        await running.settle()
+            await self._scope.settle()
 
     def __del__(self) -> None:
-        # Nobody will read on: the record is completed, the connection goes with its object.
-        if self._running is not None:
-            _cancel(self._running)
+        # Nobody will read on. This may run in any thread, inside any lock: the loop that owns the
+        # call ends it, and the connection goes with its object.
+        if self._call is not None and not self._call.ended and self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: there is nobody to tell
+                self._loop.call_soon_threadsafe(self._scope.end)
 
 
 async def _texts(events: AsyncIterator[StreamEvent]) -> AsyncIterator[str]:
@@ -166,46 +195,28 @@ async def _texts(events: AsyncIterator[StreamEvent]) -> AsyncIterator[str]:
             yield event.text
 
 
-def _succeed(running: Running) -> Completion:
-    completion = running.begun.stream.snapshot()
-    running.attempt.succeed(completion)
-    whole = _summed(running)
-    running.call.finish("succeeded", completion=whole)
-    return whole
+def _interrupted(attempt: RunningAttempt, cause: Exception) -> StreamInterruptedError:
+    """End *attempt* with the one class of errors after the first content; return it.
 
-
-def _cancel(running: Running) -> None:
-    """End attempt and call as cancelled; nothing happens when they have ended."""
-    if running.call.finished:
-        return
-    running.attempt.cancel(running.begun.stream.snapshot())
-    running.call.finish("cancelled")
-
-
-def _interrupted(running: Running, cause: ProviderError) -> StreamInterruptedError:
-    """Return the one class of errors after the first content, with the facts of its cause."""
-    partial = running.begun.stream.snapshot()
+    It has the status, code and sentence of its cause, whatever that is.
+    """
+    partial = attempt.so_far() or Completion()
+    names = ("upstream_message", "status_code", "code", "retry_after", "raw", "usage", "cost")
+    facts = {name: getattr(cause, name, None) for name in names}
     error = StreamInterruptedError(
-        cause.message,
-        upstream_message=cause.upstream_message,
-        status_code=cause.status_code,
-        code=cause.code,
-        retry_after=cause.retry_after,
-        upstream_provider=cause.upstream_provider or partial.upstream_provider,
-        response_id=cause.response_id or partial.response_id,
-        raw=cause.raw,
-        usage=cause.usage,
-        cost=cause.cost,
+        cause.message if isinstance(cause, LLMRouterError) else f"{type(cause).__name__}: {cause}",
+        **facts,
+        upstream_provider=getattr(cause, "upstream_provider", None) or partial.upstream_provider,
+        response_id=getattr(cause, "response_id", None) or partial.response_id,
         hint="What came before is in `.partial`; it is not a whole answer.",
     )
     error.__cause__ = cause
-    running.attempt.fail(error, partial)
-    error.add(partial=_summed(running))
-    running.call.describe(error)
-    running.call.finish("failed", error=error)
+    if isinstance(cause, ProviderError):
+        cause.mask(attempt.call.secrets_of(attempt.deployment))
+    attempt.fail(error, partial)
+    error.add(partial=_named(partial, attempt))
     return error
 
 
-def _summed(running: Running) -> Completion:
-    snapshot = running.begun.stream.snapshot()
-    return running.call.summed(snapshot, time_to_first_token_ms=running.attempt.first_token_ms)
+def _named(partial: C, attempt: RunningAttempt) -> C:
+    return attempt.whole(partial, time_to_first_token_ms=attempt.first_token_ms)

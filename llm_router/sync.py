@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import os
 import threading
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
 from llm_router.router import Router
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from datetime import date
     from types import TracebackType
     from typing import Unpack
 
-    from anyio.from_thread import BlockingPortal
-
     from llm_router.answers.completion import Completion, ParsedCompletion
+    from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.config.model import RouterConfig, StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
-    from llm_router.options.request import CallOptions, Prompt
+    from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
     from llm_router.streams import CompletionStream
@@ -69,10 +68,14 @@ class SyncRouter:
 
     def _hold(self, router: Router) -> None:
         self._router = router
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Know of no thread: before the first call, and in the child of a fork."""
         self._lock = threading.Lock()
         """Held while the thread is started or taken away: threads may race for it."""
-        self._portal: BlockingPortal | None = None
-        self._stop: Callable[[], None] | None = None
+        self._thread: _LoopThread | None = None
+        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         self._call(self._router.open)
@@ -88,25 +91,25 @@ class SyncRouter:
 
     def close(self) -> None:
         """Close every connection and stop the thread. Idempotent."""
+        if self._pid != os.getpid():
+            return  # the thread is the parent's
         with self._lock:
-            stop, self._stop, self._portal = self._stop, None, None
-        if stop is not None:
-            atexit.unregister(stop)
-            stop()
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
 
     def _call(self, function: Callable[..., Awaitable[R]], *args: Any) -> R:
+        if self._pid != os.getpid():
+            self._begin_anew()  # a fork takes no threads along, and may copy a lock that is held
         with self._lock:
-            portal = self._portal or self._start()
-        return portal.call(function, *args)
-
-    def _start(self) -> BlockingPortal:
-        from anyio.from_thread import start_blocking_portal
-
-        manager = start_blocking_portal(name="llm_router")
-        self._portal = portal = manager.__enter__()
-        self._stop = partial(_stop, self._router, portal, manager)
-        atexit.register(self._stop)
-        return portal
+            thread = self._thread = self._thread or _LoopThread(self._router.aclose)
+        task = asyncio.run_coroutine_threadsafe(_awaited(function, args), thread.loop)
+        try:
+            return task.result()
+        except BaseException:
+            # Ctrl-C above all: nothing more is sent, and the call is recorded as cancelled.
+            task.cancel()
+            raise
 
     @property
     def config(self) -> RouterConfig:
@@ -196,29 +199,21 @@ class SyncRouter:
         """See `Router.report`."""
         return self._call(lambda: self._router.report(by=by, since=since, until=until))
 
-    def embed(self, model: str, texts: str | Sequence[str]) -> NoReturn:
+    def embed(
+        self,
+        model: str,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        input_type: str | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Embeddings:
         """See `Router.embed`."""
-        self._call(self._router.embed, model, texts)
-
-    def generate_image(self, model: str, prompt: str) -> NoReturn:
-        """See `Router.generate_image`."""
-        self._call(self._router.generate_image, model, prompt)
-
-    def transcribe(self, model: str, audio: bytes) -> NoReturn:
-        """See `Router.transcribe`."""
-        self._call(self._router.transcribe, model, audio)
-
-    def speak(self, model: str, text: str, *, voice: str | None = None) -> NoReturn:
-        """See `Router.speak`."""
-        self._call(lambda: self._router.speak(model, text, voice=voice))
-
-    def search(self, model: str, query: str) -> NoReturn:
-        """See `Router.search`."""
-        self._call(self._router.search, model, query)
-
-    def rerank(self, model: str, query: str, documents: Sequence[str]) -> NoReturn:
-        """See `Router.rerank`."""
-        self._call(self._router.rerank, model, query, documents)
+        return self._call(
+            lambda: self._router.embed(
+                model, texts, dimensions=dimensions, input_type=input_type, **options
+            )
+        )
 
 
 class SyncCompletionStream:
@@ -271,10 +266,35 @@ class SyncCompletionStream:
         self._call(self._stream.aclose)
 
 
-def _stop(
-    router: Router, portal: BlockingPortal, manager: AbstractContextManager[BlockingPortal]
-) -> None:
-    try:
-        portal.call(router.aclose)
-    finally:
-        manager.__exit__(None, None, None)
+class _LoopThread:
+    """An event loop in a thread of its own, until `stop` or the end of the program."""
+
+    def __init__(self, at_the_end: Callable[[], Awaitable[None]]) -> None:
+        self._at_the_end = at_the_end
+        self._pid = os.getpid()
+        ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        # A daemon: the interpreter waits for other threads before it calls what `atexit` knows.
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(ready)), name="llm_router", daemon=True
+        )
+        self._thread.start()
+        self.loop, self._stopping = ready.result()
+        atexit.register(self.stop)
+
+    async def _serve(self, ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+        stopping = asyncio.Event()
+        ready.set_result((asyncio.get_running_loop(), stopping))
+        await stopping.wait()
+        await self._at_the_end()
+
+    def stop(self) -> None:
+        """Do what is to be done at the end, and end the thread."""
+        atexit.unregister(self.stop)
+        # A forked child has the object and not the thread.
+        if self._pid == os.getpid() and self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+
+
+async def _awaited(function: Callable[..., Awaitable[R]], args: tuple[Any, ...]) -> R:
+    return await function(*args)

@@ -146,3 +146,9 @@ def test_a_summary_takes_the_facts_of_the_last_failure() -> None:
     ]
     unknown = AllDeploymentsFailedError.from_exceptions([ProviderError("?")])
     assert "unknown model: ProviderError: ?" in str(unknown)
+
+
+def test_an_error_can_be_printed_when_its_text_holds_half_a_character() -> None:
+    error = ProviderError("It said \ud83d and more", code="\udc00")
+    assert str(error).encode() == b"It said ? and more."
+    assert error.code == "?"

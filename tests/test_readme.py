@@ -34,7 +34,10 @@ def blocks(language: str) -> list[Any]:
 @pytest.fixture
 def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A folder of the reader's own, with the configuration that `llm-router init` writes."""
-    text = loading.starter_text() + "\nledger: {url: sqlite:///llm_router.db}\n"
+    text = (
+        loading.builtin_file().read_text(encoding="utf-8")
+        + "\nledger: {url: sqlite:///llm_router.db}\n"
+    )
     (tmp_path / "llm_router.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -72,7 +75,7 @@ def test_python_runs_as_it_stands(
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_is_a_configuration_without_a_mistake(text: str) -> None:
-    report = loading.check_text(text, "README.md", environ={})
+    report = loading.check_text(text, "README.md")
     assert report.problems == () and report.config is not None
     assert report.config.aliases["fast"].concurrency == 50
 
@@ -107,3 +110,14 @@ def record_a_call() -> None:
             await router.complete("fast", "hello")
 
     asyncio.run(call())
+
+
+def test_the_table_of_changes_names_files_that_are_there_and_no_more_than_four() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("## Ten changes")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(rows) >= 10
+    for row in rows:
+        files = re.findall(r"`(llm_router/[^`]+)`", row)
+        assert 1 <= len(files) <= 4, row
+        assert [name for name in files if not (ROOT / name).exists()] == [], row

@@ -1,138 +1,181 @@
-"""What is wrong in a configuration as a whole: references, loops, how keys travel."""
+"""What is wrong in a configuration as a whole: references, loops, options that contradict."""
 
 from __future__ import annotations
 
 import graphlib
 import ipaddress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from llm_router.config.model import choices
+from llm_router.config.findings import Finding, Path
 from llm_router.errors import MissingCredentialsError
+from llm_router.options.openrouter import openrouter_problems
+from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llm_router.config.model import AliasConfig, ProviderConfig, RouterConfig
+    from llm_router.config.model import ProviderConfig, RouterConfig
 
 _MOST_LOOPS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a configuration, and where: a path of keys."""
+def check(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what is wrong with *data* as a whole: all of it errors.
 
-    path: tuple[str | int, ...]
-    message: str
-    severity: Literal["error", "warning", "note"] = "error"
-
-
-def check(config: RouterConfig) -> list[Problem]:
-    """Return what is wrong with the configuration as a whole: references, loops, key transport."""
-    problems = list(_check_providers(config))
-    for name, row in config.aliases.items():
-        problems.extend(_check_alias(config, name, row))
-    problems.extend(_check_loops(config))
-    default = config.defaults.provider
-    if default is not None and default not in config.providers:
-        hint = did_you_mean(default, config.providers)
-        problems.append(Problem(("defaults", "provider"), f"no such provider: {default!r}{hint}"))
-    return problems
+    *data* is shaped as the file is. What else may be wrong in it is passed over, so that a
+    misspelt key does not hide a loop among aliases.
+    """
+    aliases, providers = _mapping(data.get("aliases")), _mapping(data.get("providers"))
+    for name, row in providers.items():
+        yield from _check_provider(name, _mapping(row))
+    for name, row in aliases.items():
+        yield from _check_alias(data, name, _mapping(row))
+    yield from _check_loops(aliases)
+    default = _default_provider(data)
+    if isinstance(default, str) and providers and default not in providers:
+        hint = did_you_mean(default, providers)
+        yield Finding(("defaults", "provider"), f"no such provider: {default!r}{hint}")
 
 
-def _check_providers(config: RouterConfig) -> Iterator[Problem]:
+def notes(config: RouterConfig) -> Iterator[Finding]:
+    """Yield what is good to know of a configuration in which nothing is wrong."""
     for name, row in config.providers.items():
-        path = ("providers", name)
-        if "/" in name or not name:
-            yield Problem(path, f"a provider's name has no slash: {name!r}")
         missing = missing_credentials(name, row)
         if missing is not None:
-            yield Problem(path, f"no credentials: set {missing.env_var} to use it", "note")
-        yield from _check_transport(row, path)
+            named = row.api_key is not None or row.base_url is None
+            fix = f"set {missing.env_var} to use it" if named else "the row names no api_key"
+            yield Finding(("providers", name), f"no credentials: {fix}", "note")
+        if row.base_url is not None and travels_in_clear(row.base_url):
+            message = f"plain http beyond this machine: {row.base_url}"
+            yield Finding(("providers", name, "base_url"), message, "note")
 
 
 def missing_credentials(
     name: str, row: ProviderConfig, model: str | None = None
 ) -> MissingCredentialsError | None:
     """Return the error of a provider row that needs a key and has none; None when all is well."""
-    needs_key = row.api_key is not None or "openrouter" in (name, row.litellm)
-    if row.key or not needs_key:
+    if row.key or (row.api_key is None and row.kind(name) != "openrouter"):
         return None
-    variable = row.api_key_env or f"{name.upper().replace('-', '_')}_API_KEY"
+    owner = "openrouter" if row.kind(name) == "openrouter" else name
+    usual = f"{owner.upper().replace('-', '_')}_API_KEY"
+    variable = getattr(row.api_key, "variable", None) or usual
+    why = f"{variable} is not set"
+    fix = f"Set {variable}, or try without a key on the sandbox: `llm-router sandbox`."
+    if row.api_key is None and row.base_url is not None:
+        why = "its row names no api_key, and a key of the environment is for openrouter.ai alone"
+        fix = f"Write ${{{variable}}} as its `api_key`, if that host may have the key."
     return MissingCredentialsError(
-        f"no credentials for provider {name!r}: {variable} is not set",
+        f"no credentials for provider {name!r}: {why}",
         provider=name,
         model=model,
         env_var=variable,
-        hint=f"Set {variable}, or try without a key on the sandbox: `llm-router sandbox`.",
+        hint=fix,
     )
 
 
-def _check_transport(row: ProviderConfig, path: tuple[str, ...]) -> Iterator[Problem]:
-    if row.base_url is None or urlsplit(row.base_url).scheme != "http":
-        return
-    if is_loopback(row.base_url):
-        return
-    where = (*path, "base_url")
-    if row.key:
-        message = f"the key would travel in clear over {row.base_url}: use https://"
-        yield Problem(where, message)
-    else:
-        yield Problem(where, f"plain http beyond this machine: {row.base_url}", "note")
+def travels_in_clear(url: str) -> bool:
+    """Return whether others can read what is sent to *url*: plain http beyond this machine."""
+    return url.startswith("http:") and not is_loopback(url)
 
 
 def is_loopback(url: str) -> bool:
     """Return whether *url* points at this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, not an address
         return False
 
 
-def _check_alias(config: RouterConfig, name: str, row: AliasConfig) -> Iterator[Problem]:
-    path: tuple[str | int, ...] = ("aliases", name)
+def _check_provider(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+    path = ("providers", name)
     if "/" in name or not name:
-        yield Problem(path, f"an alias has no slash: {name!r}")
-    yield from _check_model(config, row.model, (*path, "model"))
-    seen = {row.model}
-    for place, item in enumerate(row.fallbacks):
-        model = item if isinstance(item, str) else item.model
-        where = (*path, "fallbacks", place)
+        yield Finding(path, f"a provider's name has no slash: {name!r}")
+    url = row.get("base_url")
+    if row.get("api_key") and isinstance(url, str) and travels_in_clear(url):
+        message = f"the key would travel in clear over {url}: use https://"
+        yield Finding((*path, "base_url"), message)
+    kind = str(row.get("litellm") or name)
+    if row.get("api_version") is not None and not kind.startswith("azure"):
+        yield Finding((*path, "api_version"), f"only Azure has one, and this row is {kind!r}")
+
+
+def _check_alias(data: Mapping[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+    path: Path = ("aliases", name)
+    if "/" in name or not name:
+        yield Finding(path, f"an alias has no slash: {name!r}")
+    seen: set[str] = set()
+    for inside, model in _references(row):
+        where = (*path, *inside)
         if model in seen:
-            yield Problem(where, f"{model!r} stands here twice: the primary or an earlier fallback")
+            message = f"{model!r} stands here twice: the primary or an earlier fallback"
+            yield Finding(where, message)
         seen.add(model)
-        yield from _check_model(config, model, where)
+        yield from _check_model(data, where, model)
+    yield from _check_options(path, row)
+    for place, item in enumerate(_list(row.get("fallbacks"))):
+        yield from _check_options((*path, "fallbacks", place), _mapping(item))
 
 
-def _check_model(
-    config: RouterConfig, model: str, path: tuple[str | int, ...]
-) -> Iterator[Problem]:
+def _check_model(data: Mapping[str, Any], path: Path, model: str) -> Iterator[Finding]:
+    aliases, providers = _mapping(data.get("aliases")), _mapping(data.get("providers"))
     prefix, slash, name = model.partition("/")
     if not slash:
-        if model not in config.aliases:
-            hint = did_you_mean(model, config.aliases)
-            yield Problem(path, f"no such alias (a model is `provider/model`): {model!r}{hint}")
+        if model not in aliases:
+            hint = did_you_mean(model, aliases)
+            yield Finding(path, f"no such alias (a model is `provider/model`): {model!r}{hint}")
     elif not name or not prefix:
-        yield Problem(path, f"a model is `provider/model`, not {model!r}")
-    elif prefix not in config.providers and config.defaults.provider is None:
-        hint = did_you_mean(prefix, config.providers)
-        yield Problem(path, f"unknown provider {prefix!r} in {model!r}{hint}")
+        yield Finding(path, f"a model is `provider/model`, not {model!r}")
+    elif providers and prefix not in providers and _default_provider(data) is None:
+        hint = did_you_mean(prefix, providers)
+        yield Finding(path, f"unknown provider {prefix!r} in {model!r}{hint}")
 
 
-def _check_loops(config: RouterConfig) -> Iterator[Problem]:
-    known = config.aliases
-    graph = {name: {c[0] for c in choices(row)} & known.keys() for name, row in known.items()}
+def _check_options(path: Path, row: Mapping[str, Any]) -> Iterator[Finding]:
+    for problem in openrouter_problems(_mapping(row.get("openrouter"))):
+        yield Finding((*path, "openrouter"), problem)
+    params = _mapping(row.get("params"))
+    try:
+        normalise_reasoning(params.get("reasoning"), params.get("max_tokens"))
+    except (TypeError, ValueError) as error:
+        yield Finding((*path, "params"), str(error))
+
+
+def _check_loops(aliases: Mapping[str, Any]) -> Iterator[Finding]:
+    graph = {
+        name: {model for _, model in _references(_mapping(row))} & aliases.keys()
+        for name, row in aliases.items()
+    }
     for _ in range(_MOST_LOOPS):
         try:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as error:
             loop = error.args[1][::-1]
             graph[loop[0]].discard(loop[1])
-            yield Problem(("aliases", loop[0]), f"aliases refer in a loop: {' -> '.join(loop)}")
+            yield Finding(("aliases", loop[0]), f"aliases refer in a loop: {' -> '.join(loop)}")
         else:
             return
+
+
+def _references(row: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield each model that an alias names, with its path inside the row."""
+    written: list[tuple[Path, Any]] = [(("model",), row.get("model"))]
+    for place, item in enumerate(_list(row.get("fallbacks"))):
+        model = item.get("model") if isinstance(item, Mapping) else item
+        written.append((("fallbacks", place), model))
+    yield from ((path, model) for path, model in written if isinstance(model, str))
+
+
+def _default_provider(data: Mapping[str, Any]) -> Any:
+    return _mapping(data.get("defaults")).get("provider")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()

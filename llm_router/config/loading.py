@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from llm_router.config.checks import Problem
-from llm_router.config.report import Report, findings, line_of
+from pydantic import ValidationError
+
+from llm_router.config.checks import check, notes
+from llm_router.config.findings import Finding, Report, explain
+from llm_router.config.model import RouterConfig, Sections
 
 if TYPE_CHECKING:
-    from llm_router.config.model import RouterConfig
-    from llm_router.config.report import Path
+    from collections.abc import Iterable, Iterator
 
-FILE_NAME = "llm_router.yaml"
+    from llm_router.config.environment import Substitution
+    from llm_router.config.findings import Path
+
+BUILTIN = "builtin"
+"""What `--config` is given for the sample that comes with the package."""
+_PLACES = tuple(
+    FilePath(folder, f"llm_router{suffix}")
+    for folder in ("config", ".")
+    for suffix in (".yaml", ".yml")
+)
 _LARGEST_FILE = 1024 * 1024
-_OPENROUTER_ROW = {
-    "api_key": "${OPENROUTER_API_KEY}",
-    "base_url": "${OPENROUTER_BASE_URL:-https://openrouter.ai/api/v1}",
-}
+_MOST_ERRORS = 100
 StrPath = str | os.PathLike[str]
 
 
-def load(
-    path: StrPath | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    cwd: StrPath | None = None,
-) -> RouterConfig:
-    """Load *path*, else `LLM_ROUTER_CONFIG`, ./config/llm_router.yaml, ./llm_router.yaml, built-in.
+def load(path: StrPath | None = None) -> RouterConfig:
+    """Load *path*, else the file that `find` finds.
 
-    Raises ConfigurationError with every problem of the file.
+    Raises ConfigurationError with every problem of the file, or with where one was looked for.
     """
-    return check_file(path, environ=environ, cwd=cwd).unwrap()
+    return check_file(path).unwrap()
 
 
-def check_file(
-    path: StrPath | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    cwd: StrPath | None = None,
-) -> Report:
+def find(path: StrPath | None = None) -> FilePath | None:
+    """Return the file to load: *path* ("builtin": the sample), else the first that is there of
+    the one LLM_ROUTER_CONFIG names, ./config/llm_router.yaml, ./llm_router.yaml (or `.yml`).
+    """
+    if path is not None:
+        return builtin_file() if path == BUILTIN else FilePath(path)
+    from llm_router.config.environment import Settings
+
+    named = Settings().llm_router_config
+    return FilePath(named) if named else next(filter(FilePath.is_file, _PLACES), None)
+
+
+def check_file(path: StrPath | None = None) -> Report:
     """Find and read a file as `load` does; problems, a missing file too, are in the report."""
-    environ = os.environ if environ is None else environ
-    place, why = _find(path, environ, FilePath(cwd or "."))
+    place = find(path)
+    if place is None:
+        places = ", ".join(map(str, _PLACES))
+        message = f"none found: LLM_ROUTER_CONFIG is not set, and there is no {places}"
+        return _refused("configuration", f"{message}; `llm-router init` writes one")
     name = str(place)
     try:
         with place.open("rb") as file:
             raw = file.read(_LARGEST_FILE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
+        why = " (named by LLM_ROUTER_CONFIG)" if path is None and place not in _PLACES else ""
         return _refused(name, f"cannot be read: {reason}{why}; `llm-router init` writes one")
     if len(raw) > _LARGEST_FILE:
         return _refused(name, "larger than 1 MiB: not a configuration")
@@ -59,106 +74,79 @@ def check_file(
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return _refused(name, f"not UTF-8: byte {raw[error.start]:#04x}", line)
-    return check_text(text, name, environ=environ)
+    return check_text(text, name)
 
 
-def from_text(
-    text: str, name: str = "configuration", *, environ: Mapping[str, str] | None = None
-) -> RouterConfig:
-    """Read YAML *text*; *name* stands for the file in messages. Raises ConfigurationError."""
-    return check_text(text, name, environ=environ).unwrap()
-
-
-def check_text(
-    text: str, name: str = "configuration", *, environ: Mapping[str, str] | None = None
-) -> Report:
-    """Read YAML *text* and report on it."""
+def check_text(text: str, name: str = "configuration") -> Report:
+    """Read YAML *text* and report on it; *name* stands for the file in messages."""
     from llm_router.config import document  # PyYAML is not needed to build from code
 
     read = document.parse(text)
-    if read.data is None and not read.problems:
-        return _refused(name, "the file is empty; `llm-router init` writes one to start from")
-    if read.data is None:
-        return Report(source=name, config=None, findings=tuple(findings(read.problems, file=name)))
-    return _check(read.data, name, environ, read.lines, read.problems)
+    if read.data is not None:
+        return _check(read.data, name, read.lines, read.findings)
+    if read.findings:
+        return Report.of(read.findings, source=name)
+    return _refused(name, "the file is empty; `llm-router init` writes one to start from")
 
 
-def from_dict(data: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> RouterConfig:
-    """Build from a mapping shaped as the file is, `${VAR}` included. Raises ConfigurationError."""
-    return _check(data, None, environ).unwrap()
+def from_dict(data: Mapping[str, Any]) -> RouterConfig:
+    """Build from a mapping shaped as the file is, `${VAR}` included; an empty one takes all from
+    the environment. Raises ConfigurationError.
+    """
+    return _check(data, None).unwrap()
 
 
-def from_environment(*, environ: Mapping[str, str] | None = None) -> RouterConfig:
-    """Build without any file: no alias, the openrouter row from the environment."""
-    return from_dict({}, environ=environ)
-
-
-def starter_text() -> str:
-    """Return the commented file that `llm-router init` writes: the built-in one."""
-    return (builtin_folder() / FILE_NAME).read_text(encoding="utf-8")
-
-
-def builtin_folder() -> FilePath:
-    """Return the folder of the files that come with the package, also in a checkout."""
+def builtin_file(name: str = "llm_router.yaml") -> FilePath:
+    """Return a file that comes with the package, also in a checkout."""
     package = FilePath(__file__).parents[1]
     carried = package / "builtin_config"
-    return carried if carried.is_dir() else package.parent / "config"
-
-
-def _find(path: StrPath | None, environ: Mapping[str, str], cwd: FilePath) -> tuple[FilePath, str]:
-    if path is not None:
-        return FilePath(path), ""
-    from llm_router.config.settings import Settings
-
-    named = Settings.read(environ).llm_router_config
-    if named:
-        return cwd / FilePath(named), " (named by LLM_ROUTER_CONFIG)"
-    for place in (cwd / "config" / FILE_NAME, cwd / FILE_NAME):
-        if place.is_file():
-            return place, ""
-    return builtin_folder() / FILE_NAME, ""
+    return (carried if carried.is_dir() else package.parent / "config") / name
 
 
 def _refused(name: str, message: str, line: int | None = None) -> Report:
-    problem = (Problem((), message), line)
-    return Report(source=name, config=None, findings=tuple(findings([problem], file=name)))
+    return Report.of([Finding((), message, line=line)], source=name)
 
 
 def _check(
     data: Any,
     name: str | None,
-    environ: Mapping[str, str] | None,
     lines: Mapping[Path, int] | None = None,
-    problems: list[tuple[Problem, int | None]] | None = None,
+    findings: Iterable[Finding] = (),
 ) -> Report:
-    from llm_router.config.validation import validate
-    from llm_router.config.variables import Substitution
+    from llm_router.config.environment import Substitution, with_environment
 
-    environ = os.environ if environ is None else environ
     if not isinstance(data, Mapping):
         return _refused(name or "configuration", "must be a mapping of keys: version, aliases, …")
-    filled = Substitution(environ)
-    values = filled.fill(_completed(data, environ))
-    config, found = validate(values, filled, name)
-    located = [(p, line_of(p.path, lines or {})) for p in (*filled.problems, *found)]
-    report = tuple(findings([*(problems or ()), *located], file=name, secrets=filled.secrets))
-    wrong = any(item.severity == "error" for item in report)
-    return Report(source=name, config=None if wrong else config, findings=report)
+    filled = Substitution()
+    values = with_environment(filled.fill(data))
+    mistakes = _mistakes(values, filled)
+    found = list(_bounded(itertools.chain(findings, filled.findings, mistakes)))
+    config = None
+    if not any(item.severity == "error" for item in found):
+        config = RouterConfig(**values, source=name)
+        found.extend(notes(config))
+    return Report.of(found, source=name, config=config, lines=lines, secrets=filled.secrets)
 
 
-def _completed(data: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Add what the environment says; a key without a value counts as not written."""
-    from llm_router.config.settings import Settings
+def _mistakes(values: dict[str, Any], filled: Substitution) -> Iterator[Finding]:
+    """Yield what is wrong with *values*; what is unset or cannot be read is not judged again."""
+    said = set(filled.unset)
+    try:
+        Sections.model_validate(values)
+    except ValidationError as error:
+        for item in explain(error, Sections, values, filled.raw):
+            if item.path not in filled.unset:
+                yield item
+            said.add(item.path)
+    yield from (item for item in check(values) if item.path not in said)
 
-    full = {key: value for key, value in data.items() if value is not None}
-    providers = full.setdefault("providers", {})
-    if isinstance(providers, Mapping):
-        rows = {name: {} if row is None else row for name, row in providers.items()}
-        row = rows.get("openrouter", {})
-        rows["openrouter"] = {**_OPENROUTER_ROW, **row} if isinstance(row, Mapping) else row
-        full["providers"] = rows
-    provider = Settings.read(environ).llm_router_provider
-    defaults = full.get("defaults", {})
-    if provider and isinstance(defaults, Mapping):
-        full["defaults"] = {**defaults, "provider": provider}
-    return full
+
+def _bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Stop after many errors: looking for what was meant by each takes its time."""
+    errors = 0
+    for item in findings:
+        errors += item.severity == "error"
+        if errors > _MOST_ERRORS:
+            yield Finding((), f"more than {_MOST_ERRORS} mistakes; these are the first")
+            return
+        yield item

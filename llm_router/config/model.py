@@ -14,26 +14,37 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
+    WithJsonSchema,
+    field_serializer,
     field_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from llm_router.errors import KINDS, ConfigurationError, NextStep
-from llm_router.options.openrouter import openrouter_problems
-from llm_router.options.reasoning import normalise_reasoning
+from llm_router.config.checks import check
+from llm_router.config.findings import explain, hide_password, refusal, sentence
+from llm_router.errors import KINDS, NextStep
 from llm_router.options.request import PARAM_NAMES, Deployment, did_you_mean
 from llm_router.redaction import MASK, redact_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
+
+
+class ApiKey(SecretStr):
+    """A key that came, or should have come, from an environment variable."""
+
+    def __init__(self, secret_value: str, variable: str | None = None) -> None:
+        super().__init__(secret_value)
+        self.variable = variable
 
 
 def _no_boolean(value: Any) -> Any:
@@ -45,8 +56,26 @@ def _no_boolean(value: Any) -> Any:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_no_boolean)]
+Days = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 StructuredMode = Literal["json_schema", "tool", "json_object", "prompt"]
+
+
+def _one_of(what: str, known: Collection[str]) -> AfterValidator:
+    def check_name(name: str) -> str:
+        if name not in known:
+            raise sentence(f"unknown {what}: {name!r}{did_you_mean(name, known)}")
+        return name
+
+    return AfterValidator(check_name)
+
+
+def _listed(known: Collection[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": sorted(known)})
+
+
+ParamName = Annotated[str, _one_of("parameter", PARAM_NAMES), _listed(PARAM_NAMES)]
+ErrorKind = Annotated[str, _one_of("key", KINDS), _listed(KINDS)]
 
 
 class _Part(BaseModel):
@@ -89,17 +118,18 @@ class ProviderConfig(_Part):
     """A provider row: who serves, where, with which key."""
 
     litellm: str | None = None
-    """LiteLLM's name for the provider; the row's own name when absent."""
+    """LiteLLM's name for the kind of provider; the row's own name when absent."""
     api_key: SecretStr | None = None
     """None: no key needed (OpenRouter always needs one). Empty: not set, an error at the call."""
-    api_key_env: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
-    """The variable the key came from, for error messages. Not a key of the file."""
     base_url: str | None = None
+    """None: the provider's own address. OpenRouter's key of the environment goes nowhere else."""
+    api_version: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d(-preview)?$")] | None = None
+    """Azure only: the date of the API version, `2024-10-21` or `2025-04-01-preview`."""
     app: AppConfig = AppConfig()
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
-    """Sent with every request."""
+    """Sent with every request; their values are shown nowhere."""
     path: Literal["native", "acompletion"] = "native"
-    """OpenRouter only: "native" reads the wire itself, "acompletion" goes all through LiteLLM."""
+    """"native": the wire itself is read where it is known. "acompletion": all through LiteLLM."""
     concurrency: Count | None = None
     """At most so many calls at once for each of its models; others wait in order."""
     structured: StructuredMode | None = None
@@ -109,8 +139,13 @@ class ProviderConfig(_Part):
 
     @property
     def key(self) -> str:
-        """The key in clear; "" where none is set."""
-        return self.api_key.get_secret_value() if self.api_key else ""
+        """The key in clear; "" where none is set: a blank one counts as unset."""
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        return key if key.strip() else ""
+
+    def kind(self, name: str) -> str:
+        """Return what kind of provider the row called *name* is, by LiteLLM's name for it."""
+        return self.litellm or name
 
     @field_validator("base_url")
     @classmethod
@@ -120,29 +155,23 @@ class ProviderConfig(_Part):
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("must be an http:// or https:// URL")
+        if url.port == 0:  # reading it raises ValueError for a port that is none
+            raise ValueError("Port out of range 1-65535")
         if url.username or url.password:
             raise ValueError("carries no user or password: the key goes into api_key")
         return value.rstrip("/")
 
-
-def _checked_openrouter(value: dict[str, Any]) -> dict[str, Any]:
-    problems = list(openrouter_problems(value))
-    if problems:
-        raise ValueError("; ".join(problems))
-    return value
+    @field_serializer("headers", when_used="json")
+    def _mask(self, headers: dict[str, str]) -> dict[str, str]:
+        return dict.fromkeys(headers, MASK)
 
 
 class FallbackConfig(_Part):
     """A fallback with options of its own; a plain string takes the alias's."""
 
     model: str
-    params: dict[str, Any] | None = None
+    params: dict[ParamName, Any] | None = None
     openrouter: dict[str, Any] | None = None
-
-    @field_validator("openrouter")
-    @classmethod
-    def _known_openrouter(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if value is None else _checked_openrouter(value)
 
 
 class CacheConfig(_Part):
@@ -155,14 +184,14 @@ class AliasConfig(_Part):
     """What an alias means: a model, its parameters, and what to try when it fails."""
 
     model: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[ParamName, Any] = Field(default_factory=dict)
     openrouter: dict[str, Any] = Field(default_factory=dict)
     fallbacks: tuple[str | FallbackConfig, ...] = ()
     timeout: Seconds | None = None
     deadline: Seconds | None = None
     idle_timeout: Seconds | None = None
     max_attempts: Attempts | None = None
-    on_error: dict[str, NextStep] = Field(default_factory=dict)
+    on_error: dict[ErrorKind, NextStep] = Field(default_factory=dict)
     """What an error does next, by kind: {content_filter: next}."""
     concurrency: Count | None = None
     """At most so many calls at once; others wait in order."""
@@ -173,38 +202,13 @@ class AliasConfig(_Part):
     store: Literal["none", "metadata", "full"] | None = None
     """What the ledger keeps of this alias's calls."""
 
-    @field_validator("params")
-    @classmethod
-    def _known_params(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            if name not in PARAM_NAMES:
-                raise ValueError(f"unknown parameter {name!r}{did_you_mean(name, PARAM_NAMES)}")
-        try:
-            normalise_reasoning(value.get("reasoning"), value.get("max_tokens"))
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("openrouter")
-    @classmethod
-    def _known_openrouter(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _checked_openrouter(value)
-
-    @field_validator("on_error")
-    @classmethod
-    def _known_kinds(cls, value: dict[str, NextStep]) -> dict[str, NextStep]:
-        for name in value:
-            if name not in KINDS:
-                raise ValueError(f"unknown kind of error {name!r}{did_you_mean(name, KINDS)}")
-        return value
-
 
 class RetentionConfig(_Part):
     """How many whole UTC days things are kept; None keeps them for ever."""
 
-    payloads_days: Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)] | None = None
+    payloads_days: Days | None = None
     """Prompts, answers and error texts."""
-    rows_days: Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)] | None = None
+    rows_days: Days | None = None
     """Requests and attempts, their payloads with them."""
 
 
@@ -234,59 +238,57 @@ class LedgerConfig(_Part):
             raise ValueError("a ledger in memory is lost at exit: name a file, sqlite:///calls.db")
         return value
 
+    @field_serializer("url", when_used="json")
+    def _mask(self, url: str) -> str:
+        return hide_password(url)
+
 
 class Sections(_Part):
-    """The sections of a configuration; `RouterConfig` is what they become."""
+    """The sections of a configuration file; `RouterConfig` is what they become."""
 
     version: Literal[1] = 1
     defaults: Defaults = Defaults()
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
     aliases: dict[str, AliasConfig] = Field(default_factory=dict)
-    ledger: LedgerConfig | None = None
+    ledger: Annotated[
+        LedgerConfig | None,
+        BeforeValidator(
+            lambda value: None if value == "none" else value,
+            json_schema_input_type=LedgerConfig | Literal["none"] | None,
+        ),
+    ] = None
     """None, `none` in a file: nothing is recorded."""
-    source: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
-    """Where it was read from, for messages. Not a key of the file."""
-
-    @field_validator("ledger", mode="before")
-    @classmethod
-    def _none_by_name(cls, value: Any) -> Any:
-        return None if value == "none" else value
 
 
 class RouterConfig(Sections):
     """Everything a Router needs to know. Raises ConfigurationError when it is built wrongly."""
 
+    source: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
+    """Where it was read from, for messages. Not a key of the file."""
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
-            problems = tuple(
-                f"{_dotted(e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
-                for e in error.errors()
-            )
-            raise ConfigurationError("; ".join(problems), problems=problems) from None
+            raise refusal(explain(error, type(self), values)) from None
+        found = list(check(self.model_dump(include={"defaults", "providers", "aliases"})))
+        if found:
+            raise refusal(found)
 
     def model_post_init(self, _context: Any) -> None:
         """OpenRouter is always there; without a row it has no key."""
-        row = ProviderConfig(api_key_env="OPENROUTER_API_KEY")
-        self.providers.setdefault("openrouter", row)
+        self.providers.setdefault("openrouter", ProviderConfig())
 
     @property
     def text(self) -> str:
         """The configuration in force as JSON text, keys of the file only, without secrets."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        for row in data.get("providers", {}).values():
-            row.update({"headers": dict.fromkeys(row["headers"], MASK)} if "headers" in row else {})
         return json.dumps(redact_data(data), indent=1, sort_keys=True, default=str)
 
     @property
     def fingerprint(self) -> str:
         """A short hash of `text`: two records with the same one ran on the same configuration."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
-
-    def with_ledger(self, ledger: LedgerConfig | None) -> RouterConfig:
-        """Return the same configuration, recorded elsewhere or not at all."""
-        return self.model_copy(update={"ledger": ledger})
 
     def deployments(self, alias: str) -> tuple[Deployment, ...]:
         """Return what serves *alias*, in order, each deployment once; KeyError when unknown."""
@@ -335,7 +337,3 @@ def choices(row: AliasConfig) -> Iterator[tuple[str, dict[str, Any], dict[str, A
         else:
             params = row.params if item.params is None else item.params
             yield item.model, params, row.openrouter if item.openrouter is None else item.openrouter
-
-
-def _dotted(path: Iterable[str | int]) -> str:
-    return ".".join(str(part) for part in path) or "configuration"

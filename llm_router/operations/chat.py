@@ -1,10 +1,12 @@
-"""What the caller asked, made ready once for every deployment that may be tried."""
+"""Chat: messages and parameters, asked whole, as a stream, or for an object of a schema."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from llm_router.answers.completion import Completion
+from llm_router.operations.base import Operation
 from llm_router.options.messages import normalise_messages
 from llm_router.options.openrouter import (
     check_openrouter_options,
@@ -24,14 +26,24 @@ from llm_router.options.tools import tool_definitions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from llm_router.answers.models import ModelInfo
     from llm_router.config.model import AliasConfig, CacheConfig
     from llm_router.options.request import CallOptions, Deployment, Message, Prompt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+# Fewer characters than this for each token have not been seen: a prompt is called too long only
+# when it certainly is.
+_CHARACTERS_PER_TOKEN = 8
+_PARAMETER_NEEDS = {"tools": "tools", "response_format": "response_format"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chat(Operation[Completion]):
     """Messages and options in the shape of the wire, before a deployment adds its own."""
 
+    serves: ClassVar[str] = "complete"
+
+    name: str
     messages: Sequence[Message]
     params: Mapping[str, Any]
     openrouter: Mapping[str, Any]
@@ -40,7 +52,7 @@ class Question:
     cache: CachePolicy | None
 
     @classmethod
-    def ask(cls, method: str, prompt: Prompt, options: CallOptions) -> Question:
+    def ask(cls, method: str, prompt: Prompt, options: CallOptions) -> Self:
         """Check and normalise; TypeError for a misspelt option, before anything is sent."""
         check_names(f"{method}()", options, OPTION_NAMES)
         given: dict[str, Any] = {n: v for n, v in options.items() if n in PARAM_NAMES}
@@ -57,6 +69,7 @@ class Question:
             check_openrouter_options(openrouter)
         cache = options.get("cache")
         return cls(
+            name=method,
             messages=normalise_messages(prompt, options.get("system")),
             params=given,
             openrouter=openrouter,
@@ -65,16 +78,16 @@ class Question:
             cache=None if cache is None else cache_policy(cache),
         )
 
-    def to(
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        return {"messages": self.messages, "params": self.params}
+
+    def request(
         self,
         deployment: Deployment,
         row: AliasConfig,
-        *,
-        stream: bool = False,
-        messages: Sequence[Message] | None = None,
         answering: Callable[[str], None] | None = None,
     ) -> ProviderRequest:
-        """Return the request for *deployment*: the alias's options, then the call's over them."""
         merged = {**deployment.params, **self.params}
         params = {name: value for name, value in merged.items() if value is not None}
         if "reasoning" in params:
@@ -82,15 +95,51 @@ class Question:
             params["reasoning"] = normalise_reasoning(params["reasoning"], limit, self.extra_body)
         return ProviderRequest(
             deployment=deployment,
-            messages=self.messages if messages is None else messages,
+            messages=self.messages,
             params=params,
-            openrouter=merge_openrouter_options(deployment.openrouter, self.openrouter),
+            openrouter=(
+                merge_openrouter_options(deployment.openrouter, self.openrouter)
+                if deployment.openrouter or self.openrouter
+                else {}
+            ),
             extra_body=self.extra_body,
             user=self.user,
-            stream=stream,
+            stream=self.serves == "stream",
             cache=cache_policy(row.cache) if self.cache is None else self.cache,
             answering=answering,
         )
+
+    def unsuitable(self, info: ModelInfo) -> str | None:
+        supported = info.supported_parameters
+        if supported is not None:
+            for param, needed in _PARAMETER_NEEDS.items():
+                if self.params.get(param) and needed not in supported:
+                    return f"the catalogue says that {info.id} does not support {needed}"
+        if info.context_length is not None:
+            tokens = _characters(self.messages) // _CHARACTERS_PER_TOKEN
+            if tokens > info.context_length:
+                return (
+                    f"the prompt has at least {tokens} tokens and {info.id} takes "
+                    f"{info.context_length}"
+                )
+        return None
+
+
+class ChatStream(Chat):
+    """A chat whose answer comes piece by piece."""
+
+    serves = "stream"
+
+
+def _characters(messages: Any) -> int:
+    """Return the length of all text in *messages*; data URLs are not text."""
+    if isinstance(messages, str):
+        return 0 if messages.startswith("data:") else len(messages)
+    if isinstance(messages, list | tuple):
+        return sum(_characters(item) for item in messages)
+    if isinstance(messages, dict):
+        return sum(_characters(messages.get(key)) for key in ("content", "text"))
+    return 0
 
 
 def cache_policy(value: str | Mapping[str, str] | CacheConfig) -> CachePolicy:

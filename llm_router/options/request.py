@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from llm_router.answers.completion import Completion
+from llm_router.errors import ConfigurationError
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
@@ -48,16 +49,12 @@ class Params(TypedDict, total=False):
     metadata: Mapping[str, str] | None
 
 
-class CallOptions(Params, total=False):
-    """All keyword-only options of `complete`, `parse` and `stream`.
+class CommonOptions(TypedDict, total=False):
+    """Keyword-only options of every operation.
 
     A misspelt one is a TypeError. An option given here wins over the alias's own.
     """
 
-    system: str | None
-    """Put before the messages as the system message."""
-    params: Mapping[str, Any] | None
-    """Parameters together, as a mapping; single keywords win over it."""
     openrouter: Mapping[str, Any] | None
     """OpenRouter's own options (`provider`, `models`, `plugins`, …); other providers ignore it."""
     extra_body: Mapping[str, Any] | None
@@ -66,24 +63,35 @@ class CallOptions(Params, total=False):
     """Yours, for the ledger's reports; never sent."""
     user: str | None
     """An id of your end user; sent as `user`."""
-    cache: str | Mapping[str, str] | None
-    """Prompt-cache breakpoints: "auto", "off", or {"ttl": "5m" | "1h"}."""
     store: StorePolicy | None
     """What the ledger keeps of this call: "none", "metadata" or "full"."""
     provider: str | None
     """The provider row for a model whose prefix names none."""
     timeout: float | None
     """Seconds for one attempt."""
-    idle_timeout: float | None
-    """Seconds between two data events of a stream, after its first content."""
     deadline: float | None
     """Seconds for the whole call (a stream: until its first content), retries included."""
     max_attempts: int | None
     """How many requests the call may send, retries, fallbacks and re-asks together."""
 
 
+class CallOptions(Params, CommonOptions, total=False):
+    """All keyword-only options of `complete`, `parse` and `stream`."""
+
+    system: str | None
+    """Put before the messages as the system message."""
+    params: Mapping[str, Any] | None
+    """Parameters together, as a mapping; single keywords win over it."""
+    cache: str | Mapping[str, str] | None
+    """Prompt-cache breakpoints: "auto", "off", or {"ttl": "5m" | "1h"}."""
+    idle_timeout: float | None
+    """Seconds between two data events of a stream, after its first content."""
+
+
 PARAM_NAMES = frozenset(Params.__annotations__)
+COMMON_NAMES = frozenset(CommonOptions.__annotations__)
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
+_RESERVED = frozenset({"model", "messages", "stream"})
 
 
 def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) -> None:
@@ -94,6 +102,15 @@ def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) 
         if name not in allowed:
             hint = did_you_mean(name, allowed)
             raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
+
+
+def refuse_ours(given: Collection[str]) -> None:
+    """Raise ConfigurationError where options of the caller name what the call itself decides."""
+    if taken := _RESERVED.intersection(given):
+        raise ConfigurationError(
+            f"{sorted(taken)[0]!r} cannot be set through extra_body or openrouter: "
+            "it is decided by the call itself"
+        )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -134,7 +151,27 @@ class ProviderRequest:
     cache: CachePolicy = "off"
     """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
     answering: Callable[[str], None] | None = None
+    request_id: Any = None
+    alias: str | None = None
     """Told the answer's id with its headers: what is lost on its way is billed all the same."""
+
+    @property
+    def model(self) -> str:
+        return self.deployment.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest:
+    """One attempt of `embed` as an adapter gets it."""
+
+    deployment: Deployment
+    texts: Sequence[str]
+    dimensions: int | None = None
+    input_type: str | None = None
+    openrouter: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    user: str | None = None
+    answering: Callable[[str], None] | None = None
 
     @property
     def model(self) -> str:

@@ -28,7 +28,8 @@ _DURING_IMPORT = {
 }
 _WRITTEN_BY_IMPORT = ("TIKTOKEN_CACHE_DIR",)
 # What its modules warn of, and what pydantic warns of while they are imported inside a call.
-_MODULES, _TYPES = r"litellm(\.|$)", r"Items? '.* using the `ReadOnly` qualifier"
+_MODULES = re.compile(r"litellm(\.|$)")
+_TYPES = re.compile(r"Items? '.* using the `ReadOnly` qualifier")
 _lock = threading.Lock()
 
 
@@ -78,9 +79,9 @@ def ignore_litellms_warnings() -> None:
     For calls that wait in the middle: no filter of a task's own exists. Before each call, since
     the host may put its filters back; the same filter is never there twice.
     """
-    if ("ignore", None, Warning, re.compile(_MODULES), 0) not in warnings.filters:
-        warnings.filterwarnings("ignore", _TYPES, UserWarning)
-        warnings.filterwarnings("ignore", module=_MODULES)
+    if ("ignore", None, Warning, _MODULES, 0) not in warnings.filters:
+        warnings.filterwarnings("ignore", _TYPES.pattern, UserWarning)
+        warnings.filterwarnings("ignore", module=_MODULES.pattern)
 
 
 def _is_loaded() -> bool:

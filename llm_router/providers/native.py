@@ -10,28 +10,40 @@ import asyncio
 import threading
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from llm_router.answers.models import ModelInfo, Prices
+from llm_router.answers.answer import Answer
+from llm_router.answers.models import ModelInfo
 from llm_router.config.checks import missing_credentials
 from llm_router.options.request import RequestPreview
 from llm_router.providers.http import HttpClient, Secret, encode_json
 from llm_router.providers.importing import load_here
 from llm_router.providers.requests import RequestBuilder, masked
 from llm_router.providers.stream import HttpStream
+from llm_router.usage import Prices
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import aiohttp
 
     from llm_router.answers.completion import Completion
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import ProviderRequest
-    from llm_router.providers.requests import Builder
+    from llm_router.providers.requests import Builder, Prepared
     from llm_router.wires.base import Wire
 
+A = TypeVar("A", bound=Answer)
 _MILLION = Decimal(1_000_000)
 _SHORTEST_SECRET = 8
 """Shorter values are words of every text: masking them by value would hide nothing and more."""
+
+
+class Asked(Protocol):
+    """A request of any operation."""
+
+    @property
+    def model(self) -> str: ...
 
 
 class NativeProvider:
@@ -65,11 +77,8 @@ class NativeProvider:
         return RequestBuilder(load_here(), self._row, self.name)
 
     def _ready(self) -> tuple[Builder, HttpClient]:
-        missing = missing_credentials(self.name, self._row)
-        if missing is not None:
-            raise missing
         if self._builder is None or self._http is None:
-            raise RuntimeError("await open() first")
+            raise missing_credentials(self.name, self._row) or RuntimeError("await open() first")
         return self._builder, self._http
 
     async def complete(self, request: ProviderRequest) -> Completion:
@@ -91,15 +100,20 @@ class NativeProvider:
     async def _send(self, request: ProviderRequest) -> tuple[aiohttp.ClientResponse, HttpClient]:
         await self.open()
         builder, http = self._ready()
-        prepared = builder.build(request)
+        return await self._post(http, builder.build(request), request.answering), http
+
+    async def _post(
+        self, http: HttpClient, prepared: Prepared, answering: Callable[[str], None] | None
+    ) -> aiohttp.ClientResponse:
+        """Send one request of any operation; tell the id of its answer as soon as it is known."""
         body = encode_json(prepared.body)
         response = await http.send("POST", prepared.url, prepared.headers, body)
         answer_id = response.headers.get("X-Generation-Id")
-        if request.answering is not None and answer_id is not None:
-            request.answering(answer_id)
-        return response, http
+        if answering is not None and answer_id is not None:
+            answering(answer_id)
+        return response
 
-    def _priced(self, answer: Completion, request: ProviderRequest) -> Completion:
+    def _priced(self, answer: A, request: Asked) -> A:
         return priced(answer, stated(self._row, request.model))
 
     def known(self, model: str) -> ModelInfo | None:
@@ -137,7 +151,7 @@ def stated(row: ProviderConfig, model: str) -> ModelInfo | None:
     return ModelInfo(id=model, prices=Prices(**per_token))
 
 
-def priced(answer: Completion, info: ModelInfo | None) -> Completion:
+def priced(answer: A, info: ModelInfo | None) -> A:
     """Return *answer* with what the row's prices make of its tokens.
 
     They become the total only where the provider reported no cost.

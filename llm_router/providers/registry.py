@@ -36,7 +36,7 @@ WIRES: dict[str, Callable[[str], Wire]] = dict.fromkeys(_OPENAI_SHAPED, OpenAIWi
 
 def build_provider(name: str, row: ProviderConfig) -> Chat:
     """Return the provider for *row*."""
-    kind = row.litellm or name
+    kind = row.kind(name)
     wire = WIRES.get(kind)
     if wire is None or row.path == "acompletion":
         from llm_router.providers.acompletion.provider import AcompletionProvider
@@ -46,6 +46,6 @@ def build_provider(name: str, row: ProviderConfig) -> Chat:
         from llm_router.providers.openrouter.provider import OpenRouterProvider
 
         return OpenRouterProvider(name, row)
-    from llm_router.providers.native import NativeProvider
+    from llm_router.providers.embeddings import OpenAIProvider
 
-    return NativeProvider(name, row, wire(kind))
+    return OpenAIProvider(name, row, OpenAIWire(kind))

@@ -23,12 +23,13 @@ from urllib.parse import quote, urlsplit
 
 from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
+from llm_router.options.request import refuse_ours
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import quiet
 from llm_router.redaction import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_router.config.model import ProviderConfig
     from llm_router.errors import LLMRouterError
@@ -38,7 +39,6 @@ STAND_IN = "llm-router-no-key"
 """Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
 AZURE_API_VERSION = "2024-10-21"
 """The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
-_OURS = frozenset({"model", "messages", "stream"})
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
 _VERBATIM = frozenset({"response_format", "metadata"})
@@ -72,6 +72,10 @@ class Builder(Protocol):
         """
         ...
 
+    def target(self, model: str) -> tuple[str, Mapping[str, str]]:
+        """Return the URL of a chat with *model*, and the headers of any request about it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Target:
@@ -90,7 +94,7 @@ class RequestBuilder:
 
     def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
         self._litellm, self._row, self._name = litellm, row, name
-        self._kind = row.litellm or name
+        self._kind = row.kind(name)
         self._base_url, self.key = self._base_url_and_key()
         self._targets = lru_cache(_KEPT)(self._target)
         self._scalars = lru_cache(_KEPT)(self._mapped)
@@ -101,6 +105,10 @@ class RequestBuilder:
         target = self._targets(request.model)
         body = self._body(target, request)
         return Prepared(target.url, target.headers, body)
+
+    def target(self, model: str) -> tuple[str, Mapping[str, str]]:
+        found = self._targets(model)
+        return found.url, found.headers
 
     def _body(self, target: _Target, request: ProviderRequest) -> dict[str, Any]:
         asked = given_options(request, self._kind, target.supported)
@@ -281,15 +289,6 @@ def copied(value: Any) -> Any:
     return value
 
 
-def refuse_ours(given: Collection[str]) -> None:
-    """Raise ConfigurationError where options of the caller name what the call itself decides."""
-    if taken := _OURS.intersection(given):
-        raise ConfigurationError(
-            f"{sorted(taken)[0]!r} cannot be set through extra_body or openrouter: "
-            "it is decided by the call itself"
-        )
-
-
 def refusal_of(error: Exception, provider: str) -> LLMRouterError:
     """Return our error for what LiteLLM's request building refused; nothing was sent."""
     said = sentence_of(error)
@@ -326,6 +325,6 @@ def _azure_url(row: ProviderConfig, model: str) -> str:
         raise ValueError("Azure's address is a resource of your own")
     if row.base_url.endswith("/v1"):
         return f"{row.base_url}/chat/completions"
-    version = getattr(row, "api_version", None) or AZURE_API_VERSION
+    version = row.api_version or AZURE_API_VERSION
     base = f"{row.base_url.removesuffix('/openai')}/openai/deployments/{quote(model)}"
     return f"{base}/chat/completions?api-version={version}"

@@ -1,28 +1,68 @@
-"""One logical call while it runs: its budget, its attempts, and who is told of them."""
+"""One logical call while it runs: its budget, its attempts, and who is told of them.
+
+`Call.end` and `RunningAttempt._end` are the only places where a call and an attempt end. What a
+wire read is stamped with the names of the call here, and known secrets leave errors here, once.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
+from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from llm_router.answers.answer import Attempt
-from llm_router.answers.completion import Completion
+from llm_router import events
+from llm_router.answers.answer import Answer, Attempt
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import LLMRouterError, ProviderError, StructuredOutputError
-from llm_router.routing.limits import nothing
-from llm_router.routing.rotation import Rotation
+from llm_router.routing.loop import Rotation
+from llm_router.routing.observing import EventObserver
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from llm_router.answers.answer import AttemptStatus
     from llm_router.answers.records import Observer, RequestStatus
     from llm_router.options.request import Deployment
     from llm_router.routing.clock import Clock
     from llm_router.routing.cooldown import Cooldowns
+    from llm_router.routing.gates import Gates, Leave
     from llm_router.routing.plan import Limits, Plan
+
+A = TypeVar("A", bound=Answer)
+Moment = Literal["request_started", "attempt_finished", "request_finished"]
+
+
+class Observers:
+    """Tells every observer, whatever the others raise: a call never fails by who watches it."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._events = EventObserver()
+        self._failed: set[int] = set()
+
+    def listening(self) -> bool:
+        """Return whether there is anyone to build records for."""
+        return bool(self._observers) or events.enabled()
+
+    def tell(self, moment: Moment, record: Any) -> None:
+        """Hand *record* to each; the first failure of an observer is an event, once."""
+        if events.enabled():
+            self._tell(self._events, moment, record)
+        for observer in self._observers:
+            self._tell(observer, moment, record)
+
+    def _tell(self, observer: Observer, moment: Moment, record: Any) -> None:
+        try:
+            getattr(observer, moment)(record)
+        except Exception as error:
+            # The application's code: it may raise anything, and must not cost a paid answer.
+            if id(observer) not in self._failed:
+                self._failed.add(id(observer))
+                name, reason = type(observer).__name__, type(error).__name__
+                events.emit(events.OBSERVER_FAILED, "error", observer=name, reason=reason)
 
 
 class Call:
@@ -37,7 +77,9 @@ class Call:
         *,
         clock: Clock,
         cooldowns: Cooldowns,
-        observers: Sequence[Observer],
+        observers: Observers,
+        gates: Gates,
+        secrets_of: Callable[[Deployment], Sequence[str]],
     ) -> None:
         self.started = started
         self.plan = plan
@@ -45,6 +87,8 @@ class Call:
         self.clock = clock
         self.cooldowns = cooldowns
         self.observers = observers
+        self.gates = gates
+        self.secrets_of = secrets_of
         self.begun = clock.monotonic()
         self.deadline_at = self.begun + limits.deadline
         self.rotation = Rotation(deployments, cooldowns.resting)
@@ -52,11 +96,15 @@ class Call:
         self.errors: list[ProviderError] = []
         self.skipped: dict[str, LLMRouterError] = {}
         self.mode_used: str | None = None
-        self.leave: Callable[[], None] = nothing
+        self.running: RunningAttempt | None = None
+        """The attempt that has not ended."""
+        self.answer: Answer | None = None
+        """What the caller gets; a call without one has not succeeded."""
+        self.ended = False
+        self.leave: Leave | None = None
         self._sent = 0
-        self.finished = False
-        for observer in observers:
-            observer.request_started(started)
+        if observers.listening():
+            observers.tell("request_started", started)
 
     @property
     def attempts_left(self) -> int:
@@ -67,52 +115,72 @@ class Call:
         """Seconds until the deadline; negative when it has passed."""
         return self.deadline_at - self.clock.monotonic()
 
-    def begin(self, deployment: Deployment, leave: Callable[[], None]) -> RunningAttempt:
-        """Count an attempt as sent; *leave* gives its slot back at the end."""
+    def begin(self, deployment: Deployment, leave: Leave) -> RunningAttempt:
+        """Count an attempt as sent; *leave* gives back at its end what the gates took."""
         self._sent += 1
         self.cooldowns.started(deployment)
-        return RunningAttempt(self, deployment, self._sent, leave)
+        self.running = RunningAttempt(self, deployment, self._sent, leave)
+        return self.running
+
+    def answering(self, response_id: str) -> None:
+        """Note the id of the answer on its way: what is lost from here on is billed too."""
+        if self.running is not None:
+            self.running.response_id = response_id
 
     def take_back(self) -> None:
         """Uncount an attempt for which nothing was sent."""
         self._sent -= 1
 
-    def finish(
-        self,
-        status: RequestStatus,
-        *,
-        error: LLMRouterError | None = None,
-        completion: Completion | None = None,
-    ) -> None:
-        """Tell the observers that the call ended, once."""
-        if self.finished:
+    def succeed(self, answer: A, **changes: Any) -> A:
+        """End the attempt that brought *answer*, and return it as the caller gets it."""
+        attempt = self.running
+        assert attempt is not None, "the loop returned with an attempt that is open"
+        attempt.succeed(answer)
+        whole = attempt.whole(answer, **changes)
+        self.answer = whole
+        return whole
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End what is still open, give everything back, tell the observers. Idempotent.
+
+        *error* is what the call ended in. The one place where a call ends.
+        """
+        if self.ended:
             return
-        self.finished = True
-        self.leave()
-        if not self.observers:
+        self.ended = True
+        status = self._status(error)
+        try:
+            if self.running is not None:
+                self.running.abandon(status)
+            if isinstance(error, LLMRouterError):
+                self.describe(error)
+        finally:
+            leave, self.leave = self.leave, None
+            if leave is not None:
+                leave(None)
+            self._tell_end(status, error)
+
+    def _status(self, error: BaseException | None) -> RequestStatus:
+        if error is None:
+            return "cancelled" if self.answer is None else "succeeded"
+        # GeneratorExit, KeyboardInterrupt, SystemExit: nobody waits any more.
+        return "failed" if isinstance(error, Exception) else "cancelled"
+
+    def _tell_end(self, status: RequestStatus, error: BaseException | None) -> None:
+        if not self.observers.listening():
             return
         record = RequestFinished(
             request=self.started,
             status=status,
             latency_ms=self.elapsed_ms(),
             attempts=tuple(self.attempts),
-            error=error,
-            answer=completion,
+            error=error if isinstance(error, LLMRouterError) else None,
+            answer=self.answer,
         )
-        for observer in self.observers:
-            observer.request_finished(record)
+        self.observers.tell("request_finished", record)
 
     def elapsed_ms(self) -> float:
         return (self.clock.monotonic() - self.begun) * 1000
-
-    def summed(self, completion: Completion, **changes: Any) -> Completion:
-        """Return *completion* as the caller gets it: all attempts, their bills summed."""
-        attempts = tuple(self.attempts)
-        changes |= {"attempts": attempts, "latency_ms": self.elapsed_ms()}
-        if len(attempts) > 1:
-            changes["usage"] = Usage.sum(a.usage for a in attempts if a.usage is not None)
-            changes["cost"] = Cost.sum(a.cost for a in attempts if a.cost is not None)
-        return _changed(completion, changes)
 
     def describe(self, error: LLMRouterError) -> LLMRouterError:
         """Fill in what the call knows and an error does not."""
@@ -121,15 +189,23 @@ class Call:
             request_id=self.started.request_id,
             attempts=tuple(self.attempts),
         )
+        if isinstance(error, StructuredOutputError) and self.attempts:
+            last = self.attempts[-1]
+            error.fill(
+                model=last.deployment,
+                provider=last.provider,
+                upstream_provider=last.upstream_provider,
+                response_id=last.response_id,
+                usage=Usage.sum(a.usage for a in self.attempts if a.usage is not None),
+                cost=Cost.sum(a.cost for a in self.attempts if a.cost is not None),
+            )
         return error
 
 
 class RunningAttempt:
     """One attempt from the moment it is sent; it ends exactly once."""
 
-    def __init__(
-        self, call: Call, deployment: Deployment, number: int, leave: Callable[[], None]
-    ) -> None:
+    def __init__(self, call: Call, deployment: Deployment, number: int, leave: Leave) -> None:
         self.call = call
         self.deployment = deployment
         self.number = number
@@ -137,83 +213,115 @@ class RunningAttempt:
         self.begun = call.clock.monotonic()
         self.first_token_ms: float | None = None
         self.response_id: str | None = None
+        self.partial: Callable[[], Answer] | None = None
+        """Says what has come so far, once a stream has begun."""
         self._leave = leave
         self._ended = False
-
-    def answering(self, response_id: str) -> None:
-        """Note the id of the answer that is on its way."""
-        self.response_id = response_id
 
     def first_token(self) -> None:
         """Note that the first content of a stream arrived."""
         self.first_token_ms = (self.call.clock.monotonic() - self.begun) * 1000
 
-    def succeed(self, completion: Completion) -> None:
+    def succeed(self, answer: Answer) -> None:
         """End with a whole answer."""
-        if self._end("succeeded", completion):
+        if self._end("succeeded", answer):
             self.call.cooldowns.succeeded(self.deployment)
 
-    def fail(self, error: ProviderError, partial: Completion | None = None) -> None:
-        """End with an error; the error learns which attempt it was."""
-        error.fill(provider=self.deployment.provider, model=self.deployment.name)
+    def fail(
+        self, error: ProviderError, partial: Answer | None = None, *, healthy: bool = False
+    ) -> None:
+        """End with an error; the error learns which attempt it was and loses the row's secrets.
+
+        *healthy*: the failure says nothing against the deployment (a mode it does not serve).
+        """
+        call = self.call
+        error.mask(call.secrets_of(self.deployment))
+        error.fill(
+            alias=call.plan.alias,
+            model=self.deployment.name,
+            provider=self.deployment.provider,
+            request_id=call.started.request_id,
+            response_id=self.response_id,
+        )
         if self._end("failed", partial, error):
-            self.call.errors.append(error)
-            self.call.cooldowns.failed(self.deployment, error)
-            error.fill(alias=self.call.plan.alias, request_id=self.call.started.request_id)
+            call.errors.append(error)
+            if not healthy:
+                call.cooldowns.failed(self.deployment, error)
 
-    def reject(self, completion: Completion, error: StructuredOutputError) -> None:
+    def reject(self, answer: Answer, error: StructuredOutputError) -> None:
         """End with an answer that is none of the schema: billed, and no fault of the deployment."""
-        if self._end("failed", completion, error):
+        if self._end("failed", answer, error):
             self.call.cooldowns.succeeded(self.deployment)
 
-    def cancel(self, partial: Completion | None = None) -> None:
-        """End because the caller went away."""
-        self._end("cancelled", partial)
+    def abandon(self, status: RequestStatus = "cancelled") -> None:
+        """End because the caller went away, or because something else than the provider broke."""
+        self._end("cancelled" if status == "cancelled" else "failed", self.so_far())
 
     def withdraw(self) -> None:
         """End without a trace: it turned out that nothing could be sent."""
         self._ended = True
-        self._leave()
+        self.call.running = None
+        self._leave(None)
         self.call.take_back()
 
+    def whole(self, answer: A, **changes: Any) -> A:
+        """Return *answer* as the caller gets it: named, all attempts, their bills summed."""
+        call = self.call
+        attempts = tuple(call.attempts)
+        changes |= {
+            "alias": call.plan.alias,
+            "requested_model": self.deployment.name,
+            "provider": self.deployment.provider,
+            "request_id": call.started.request_id,
+            "attempts": attempts,
+            "latency_ms": call.elapsed_ms(),
+        }
+        if len(attempts) > 1:
+            changes["usage"] = Usage.sum(a.usage for a in attempts if a.usage is not None)
+            changes["cost"] = Cost.sum(a.cost for a in attempts if a.cost is not None)
+        if answer.response_id is None:
+            changes["response_id"] = self.response_id
+        return _changed(answer, changes)
+
+    def so_far(self) -> Answer | None:
+        """Return what a stream has brought; None where nothing is known."""
+        try:
+            return None if self.partial is None else self.partial()
+        except Exception:  # the end of an attempt must be told, also of a stream gone wrong
+            return None
+
     def _end(
-        self,
-        status: AttemptStatus,
-        completion: Completion | None,
-        error: LLMRouterError | None = None,
+        self, status: AttemptStatus, answer: Answer | None, error: LLMRouterError | None = None
     ) -> bool:
         if self._ended:
             return False
         self._ended = True
-        self._leave()
-        attempt = self._attempt(status, completion, error)
         call = self.call
+        call.running = None
+        attempt = self._attempt(status, answer, error)
+        self._leave(attempt.cost)
         call.attempts.append(attempt)
-        if call.observers:
+        if call.observers.listening():
             record = AttemptFinished(
-                request=call.started,
-                attempt=attempt,
-                answer=completion,
-                mode_used=call.mode_used,
+                request=call.started, attempt=attempt, answer=answer, mode_used=call.mode_used
             )
-            for observer in call.observers:
-                observer.attempt_finished(record)
+            call.observers.tell("attempt_finished", record)
         return True
 
     def _attempt(
-        self, status: AttemptStatus, completion: Completion | None, error: LLMRouterError | None
+        self, status: AttemptStatus, answer: Answer | None, error: LLMRouterError | None
     ) -> Attempt:
-        usage, cost = _bill(status, completion, error)
+        usage, cost = _bill(status, answer, error)
         return Attempt(
             number=self.number,
             deployment=self.deployment.name,
             provider=self.deployment.provider,
             model=self.deployment.model,
             status=status,
-            upstream_provider=_either("upstream_provider", completion, error),
+            upstream_provider=_either("upstream_provider", answer, error),
             error=error,
             status_code=error.status_code if error else None,
-            response_id=_either("response_id", completion, error) or self.response_id,
+            response_id=_either("response_id", answer, error) or self.response_id,
             usage=usage,
             cost=cost,
             latency_ms=(self.call.clock.monotonic() - self.begun) * 1000,
@@ -222,16 +330,31 @@ class RunningAttempt:
         )
 
 
-_NAMES = tuple(field.name for field in fields(Completion))
-_read = attrgetter(*_NAMES)
-_WRITERS = tuple(getattr(Completion, name).__set__ for name in _NAMES)
+def uuid7(wall: float) -> str:
+    """Return a UUIDv7 (RFC 9562), which sorts by time, for *wall* seconds since the epoch.
+
+    The standard library has it from 3.14 on.
+    """
+    moment = f"{int(wall * 1000):012x}"
+    random = os.urandom(10)
+    chance = random.hex()
+    variant = "89ab"[random[9] & 3]
+    return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[3:6]}-{chance[6:18]}"
 
 
-def _changed(completion: Completion, changes: Mapping[str, Any]) -> Completion:
+@cache
+def _slots_of(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    names = tuple(field.name for field in fields(kind))
+    return attrgetter(*names), tuple(getattr(kind, name).__set__ for name in names)
+
+
+def _changed(answer: A, changes: dict[str, Any]) -> A:
     """Return a copy with *changes*; every call pays for it, and `dataclasses.replace` is thrice
     the price."""
-    copy = object.__new__(Completion)
-    for write, value in zip(_WRITERS, _read(completion), strict=False):
+    kind: Any = type(answer)
+    read, writers = _slots_of(kind)
+    copy: A = object.__new__(kind)
+    for write, value in zip(writers, read(answer), strict=False):
         write(copy, value)
     for name, value in changes.items():
         object.__setattr__(copy, name, value)
@@ -239,18 +362,18 @@ def _changed(completion: Completion, changes: Mapping[str, Any]) -> Completion:
 
 
 def _bill(
-    status: AttemptStatus, completion: Completion | None, error: LLMRouterError | None
+    status: AttemptStatus, answer: Answer | None, error: LLMRouterError | None
 ) -> tuple[Usage | None, Cost | None]:
     """Return what an attempt was billed; an answer always has a bill, known or not."""
-    if status == "succeeded" and completion is not None:
-        return completion.usage, completion.cost
+    if status == "succeeded" and answer is not None:
+        return answer.usage, answer.cost
     if isinstance(error, ProviderError) and (error.usage or error.cost):
         return error.usage, error.cost
-    if completion is None or completion.usage == Usage():
+    if answer is None or answer.usage == Usage():
         return None, None
-    return completion.usage, completion.cost
+    return answer.usage, answer.cost
 
 
-def _either(name: str, completion: Completion | None, error: LLMRouterError | None) -> Any:
-    found = getattr(completion, name, None)
+def _either(name: str, answer: Answer | None, error: LLMRouterError | None) -> Any:
+    found = getattr(answer, name, None)
     return getattr(error, name, None) if found is None else found

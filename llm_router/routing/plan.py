@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llm_router.config.checks import missing_credentials
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from llm_router.config.model import RouterConfig
     from llm_router.options.request import Deployment
 
+_MOST_PLANS = 1024
 _NO_ALIAS = AliasConfig(model="none/none")
 
 
@@ -41,19 +43,31 @@ class Plan:
     row: AliasConfig = field(repr=False)
     """The alias's row; one without any settings where a model was asked for by name."""
     deployments: tuple[Deployment, ...]
+    limits: Limits
+    """Where the call says nothing else."""
     slots: Mapping[str, int] = field(default_factory=dict)
     """How many calls at once each deployment of a provider takes, where it is limited."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Deployments that cannot be asked, by name, with the reason."""
 
+    def require_one_model(self) -> None:
+        """Raise ConfigurationError where a fallback is another model."""
+        models = {deployment.model for deployment in self.deployments}
+        if len(models) > 1:
+            raise ConfigurationError(
+                f"alias {self.alias!r} cannot embed: it falls back to another model "
+                f"({', '.join(sorted(models))}), whose vectors cannot be compared",
+                alias=self.alias,
+                hint="Let an alias for embeddings fall back to the same model at other providers.",
+            )
+
 
 class Planner:
-    """Makes plans from a configuration; the answer for each name is worked out once."""
+    """Makes plans from a configuration; those for the names asked for last are kept."""
 
     def __init__(self, config: RouterConfig) -> None:
         self._config = config
-        self._plans: dict[tuple[str, str | None], Plan] = {}
-        self._limits: dict[str, Limits] = {}
+        self._made = lru_cache(_MOST_PLANS)(self._make)
 
     def plan(self, requested: str, provider: str | None = None) -> Plan:
         """Return who may serve *requested*, an alias or `provider/model`.
@@ -62,11 +76,11 @@ class Planner:
         MissingCredentialsError when the first choice has no key: a set-up that is broken must
         not live on its fallbacks unnoticed.
         """
-        known = self._plans.get((requested, provider))
-        if known is None:
-            known = self._make(requested, provider)
-            self._plans[requested, provider] = known
-        return known
+        if not isinstance(requested, str):
+            raise TypeError(
+                f"a model is a str, an alias or `provider/model`, not {type(requested).__name__}"
+            )
+        return self._made(requested, provider)
 
     def _make(self, requested: str, provider: str | None) -> Plan:
         alias = None if "/" in requested else requested
@@ -92,6 +106,7 @@ class Planner:
             alias=alias,
             row=row,
             deployments=tuple(d for d in deployments if missing[d.name] is None),
+            limits=self._limits_of(row, {}),
             slots={n: r.concurrency for n, r in rows.items() if r.concurrency},
             skipped={name: str(error) for name, error in missing.items() if error is not None},
         )
@@ -130,17 +145,14 @@ class Planner:
 
     def limits(self, plan: Plan, options: Mapping[str, Any]) -> Limits:
         """Return the call's limits: its own, else the alias's, else the defaults."""
-        if not _LIMIT_NAMES.isdisjoint(options):
-            return self._limits_of(plan, options)
-        known = self._limits.get(plan.requested)
-        if known is None:
-            known = self._limits[plan.requested] = self._limits_of(plan, {})
-        return known
+        if _LIMIT_NAMES.isdisjoint(options):
+            return plan.limits
+        return self._limits_of(plan.row, options)
 
-    def _limits_of(self, plan: Plan, options: Mapping[str, Any]) -> Limits:
+    def _limits_of(self, row: AliasConfig, options: Mapping[str, Any]) -> Limits:
         found = {
             name: _first(
-                options.get(name), getattr(plan.row, name), getattr(self._config.defaults, name)
+                options.get(name), getattr(row, name), getattr(self._config.defaults, name)
             )
             for name in Limits.__slots__
         }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llm_router.answers.stream_events import RefusalDelta
 from llm_router.usage import Cost, Usage
 from llm_router.wires.blocks import BlockReader, completion_of
-from llm_router.wires.errors import context, error_from_object, read_error, reported
+from llm_router.wires.errors import context, error_from_object, read_error
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -25,6 +25,7 @@ from llm_router.wires.json_values import (
     objects,
     text_or_none,
 )
+from llm_router.wires.parts import reported
 from llm_router.wires.reading import answer_in, is_empty, nothing_said
 from llm_router.wires.sse import SSEDecoder
 

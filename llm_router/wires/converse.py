@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.usage import Cost, Usage
 from llm_router.wires.blocks import BlockReader, completion_of
-from llm_router.wires.errors import context, error_from_object, header, read_error, reported
+from llm_router.wires.errors import context, error_from_object, header, read_error
 from llm_router.wires.frames import FrameDecoder
 from llm_router.wires.json_values import (
     UnreadableError,
@@ -26,6 +26,7 @@ from llm_router.wires.json_values import (
     objects,
     text_or_none,
 )
+from llm_router.wires.parts import reported
 from llm_router.wires.reading import answer_in, is_empty, nothing_said
 
 if TYPE_CHECKING:

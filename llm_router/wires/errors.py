@@ -32,7 +32,7 @@ from llm_router.errors import (
     RequestTooLargeError,
 )
 from llm_router.wires.json_values import UnreadableError, object_or_empty, read_json, text_or_none
-from llm_router.wires.parts import cost_of, usage_of
+from llm_router.wires.parts import cost_of, reported, usage_of
 from llm_router.wires.text import LONGEST_MESSAGE, bounded, cut, label, page_sentence, sentence_in
 
 if TYPE_CHECKING:
@@ -287,21 +287,6 @@ def _parsed(body: bytes) -> dict[str, Any]:
         return object_or_empty(read_json(body))
     except UnreadableError:
         return {}
-
-
-def reported(answer: dict[str, Any]) -> Any:
-    """Return what a body says went wrong under any status; None when it says nothing.
-
-    That is `error`, an object or a text (with its code beside it: xAI); the whole body (Mistral,
-    vLLM); or `base_resp` (MiniMax).
-    """
-    error = answer.get("error")
-    if error is not None and error is not False:
-        return error
-    if answer.get("object") == "error":
-        return answer
-    base = object_or_empty(answer.get("base_resp"))
-    return base | {"message": base.get("status_msg")} if base.get("status_code") else None
 
 
 def error_from_object(

@@ -49,6 +49,14 @@ def read_json(data: bytes) -> Any:
     return value
 
 
+def leading_json(data: bytes) -> Any:
+    """Return the JSON value that *data* begins with, read as `read_json` does; None for none."""
+    try:
+        return _decode(data.decode("utf-8", "replace"))[0]
+    except (ValueError, RecursionError):
+        return None
+
+
 def has_surrogates(data: bytes) -> bool:
     r"""Say whether *data* may hold `\ud83d`, which is half a character unless its pair follows."""
     return b"\\ud" in data or b"\\uD" in data

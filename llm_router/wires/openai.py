@@ -25,7 +25,7 @@ from llm_router.answers.stream_events import (
 from llm_router.errors import EmptyResponseError
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context, error_from_object, header, read_error, reported
+from llm_router.wires.errors import context, error_from_object, header, read_error
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -35,6 +35,7 @@ from llm_router.wires.json_values import (
     plain_json,
     text_or_none,
 )
+from llm_router.wires.parts import reported
 from llm_router.wires.reading import Reader, answer_in, is_empty, nothing_said
 from llm_router.wires.sse import SSEDecoder
 

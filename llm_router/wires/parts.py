@@ -65,6 +65,21 @@ _MOST_TICKS = 10**19
 _CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
 
 
+def reported(answer: dict[str, Any]) -> Any:
+    """Return what a body says went wrong under any status; None when it says nothing.
+
+    That is `error`, an object or a text (with its code beside it: xAI); the whole body (Mistral,
+    vLLM); or `base_resp` (MiniMax).
+    """
+    error = answer.get("error")
+    if error is not None and error is not False:
+        return error
+    if answer.get("object") == "error":
+        return answer
+    base = object_or_empty(answer.get("base_resp"))
+    return base | {"message": base.get("status_msg")} if base.get("status_code") else None
+
+
 def finish_reason(finish: Any, native: Any) -> FinishReason:
     """Return the finish reason that two wire fields mean.
 

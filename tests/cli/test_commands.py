@@ -118,6 +118,25 @@ def test_check_says_that_a_file_is_fine(run: Run) -> None:
     assert "is fine; aliases: fast, safe" in done.stdout
 
 
+def test_it_is_said_where_was_looked_when_there_is_no_file(run: Run, folder: Path) -> None:
+    (folder / "llm_router.yaml").unlink()
+    for command in (("check",), ("complete", "fast", "Hi"), ("explain", "fast"), ("logs",)):
+        done = run(*command)
+        assert done.exit_code == 2
+        assert "LLM_ROUTER_CONFIG is not set" in done.stderr
+        assert "config/llm_router.yaml" in done.stderr and "llm-router init" in done.stderr
+
+
+def test_no_file_is_needed_when_a_model_is_asked_by_name_or_the_sample_is_meant(
+    run: Run, folder: Path, sandbox: Sandbox
+) -> None:
+    (folder / "llm_router.yaml").unlink()
+    assert run("complete", GPT, "Hi").exit_code == 0
+    assert run("explain", GPT).exit_code == 0
+    assert run("complete", "fast", "Hi", "--config", "builtin").exit_code == 0
+    assert "is fine; aliases: fast, smart" in run("check", "builtin").stdout
+
+
 def test_check_lists_all_mistakes_with_their_lines(run: Run, folder: Path) -> None:
     (folder / "bad.yaml").write_text(
         "version: 1\n"

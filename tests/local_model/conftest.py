@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from llm_router.config import loading
+from llm_router.cli.local_model import LocalModel
 from llm_router.errors import ConfigurationError
 from llm_router.router import Router
-from llm_router.testing.local_model import LocalModel
 
 CONFIG = pathlib.Path(__file__).parents[2] / "config"
 
@@ -26,6 +25,7 @@ def model() -> Iterator[LocalModel]:
 
 
 @pytest.fixture
-async def router(model: LocalModel) -> AsyncIterator[Router]:
-    async with Router(loading.load(CONFIG / "local.yaml", environ=model.env)) as router:
+async def router(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Router]:
+    monkeypatch.setenv("LOCAL_BASE_URL", model.base_url)
+    async with Router.from_yaml(CONFIG / "local.yaml") as router:
         yield router

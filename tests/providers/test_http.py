@@ -243,7 +243,7 @@ FAILING = {"refused": refused, "moved": moved, "cut": cut, "garbage": garbage}
 
 
 @pytest.mark.parametrize("kind", ["openrouter", "openai"])
-@pytest.mark.parametrize("how", [*FAILING, "nobody", "not http", "bad port", "line break"])
+@pytest.mark.parametrize("how", [*FAILING, "nobody", "not http", "line break"])
 async def test_no_key_is_seen_in_causes_or_frames_when_a_call_fails(how: str, kind: str) -> None:
     row = {"api_key": KEY, "headers": {"X-Gate": HEADER}, "name": kind}
     if how == "line break":
@@ -260,8 +260,7 @@ async def failure_of(how: str, kind: str, row: dict[str, Any]) -> LLMRouterError
     if how == "not http":
         async with raw_server(b"SSH-2.0-OpenSSH_9.6\r\n") as url:
             return await caught(url, kind, row)
-    port = 99999 if how == "bad port" else free_port()
-    return await caught(f"http://127.0.0.1:{port}/v1", kind, row)
+    return await caught(f"http://127.0.0.1:{free_port()}/v1", kind, row)
 
 
 async def caught(url: str, kind: str, row: dict[str, Any]) -> LLMRouterError:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from llm_router.config.model import PriceConfig, ProviderConfig
+from llm_router.config.model import ApiKey, PriceConfig, ProviderConfig
 from llm_router.errors import (
     ConfigurationError,
     EmptyResponseError,
@@ -98,7 +98,7 @@ async def test_no_key_of_the_environment_is_sent_when_the_row_has_none(
 @pytest.mark.parametrize(
     ("name", "row"),
     [
-        ("local", ProviderConfig(litellm="openai", api_key=SecretStr(""), api_key_env="MY_KEY")),
+        ("local", ProviderConfig(litellm="openai", api_key=ApiKey("", "MY_KEY"))),
         ("my-row", ProviderConfig(litellm="openai", api_key=SecretStr(""))),
         ("openrouter", ProviderConfig(path="acompletion")),
         ("openrouter", ProviderConfig()),

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from llm_router.providers import per_loop
-from llm_router.providers.per_loop import PerLoop
+from llm_router.providers import http
+from llm_router.providers.http import PerLoop
 
 
 class Connection:
@@ -67,7 +67,7 @@ def test_a_loop_that_stands_still_closes_its_own_when_it_shuts_down() -> None:
 async def test_closing_does_not_wait_for_a_busy_loop_when_it_takes_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(per_loop, "CLOSING_SECONDS", 0.1)
+    monkeypatch.setattr(http, "CLOSING_SECONDS", 0.1)
     held = PerLoop(Connection, Connection.close)
     there = asyncio.new_event_loop()
     thread = threading.Thread(target=there.run_forever)

@@ -19,7 +19,6 @@ from llm_router.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
     UnknownAliasError,
-    UnsupportedFeatureError,
 )
 from llm_router.router import Router
 from llm_router.testing import Sandbox
@@ -180,7 +179,7 @@ async def test_the_deadline_ends_the_call_with_what_was_tried(
     sandbox.fail("http_502")
     sandbox.fail("slow_body", times=9)
     began = time.monotonic()
-    with pytest.raises((DeadlineExceededError, ProviderTimeoutError)) as caught:
+    with pytest.raises(DeadlineExceededError) as caught:
         await router.complete("fast", "Hi", deadline=0.3)
     assert time.monotonic() - began < 2
     assert caught.value.attempts is not None
@@ -257,21 +256,6 @@ async def test_a_router_is_used_again_after_it_was_closed(router: Router, sandbo
     await router.aclose()
     await router.aclose()
     assert (await router.complete("fast", "Hi")).text
-
-
-async def test_operations_of_later_say_what_is_served(router: Router) -> None:
-    calls = [
-        router.embed("fast", "text"),
-        router.generate_image("fast", "a cat"),
-        router.transcribe("fast", b""),
-        router.speak("fast", "hello", voice="alloy"),
-        router.search("fast", "cats"),
-        router.rerank("fast", "cats", ["a", "b"]),
-    ]
-    for call in calls:
-        with pytest.raises(UnsupportedFeatureError, match="serves complete, parse and stream") as c:
-            await call
-        assert isinstance(c.value, NotImplementedError)
 
 
 async def test_a_configuration_in_code_serves_like_a_file(sandbox: Sandbox) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from llm_router.errors import (
     NoEndpointError,
     StreamInterruptedError,
     UnknownAliasError,
-    UnsupportedFeatureError,
 )
 from llm_router.sync import SyncRouter
 from llm_router.testing import Reply, Sandbox
@@ -148,20 +147,6 @@ def test_every_way_to_build_one_works(
     for router in (SyncRouter.from_yaml(file), SyncRouter(config), SyncRouter.from_env()):
         with router:
             assert router.complete(GPT, "Hi").text
-
-
-def test_operations_of_later_say_what_is_served(router: SyncRouter) -> None:
-    calls: list[Callable[[], object]] = [
-        lambda: router.embed("fast", "text"),
-        lambda: router.generate_image("fast", "a cat"),
-        lambda: router.transcribe("fast", b""),
-        lambda: router.speak("fast", "hello"),
-        lambda: router.search("fast", "cats"),
-        lambda: router.rerank("fast", "cats", ["a"]),
-    ]
-    for call in calls:
-        with pytest.raises(UnsupportedFeatureError):
-            call()
 
 
 def test_explain_needs_no_thread(sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from llm_router.errors import DeadlineExceededError, LLMRouterError, RateLimitError
 from llm_router.router import Router
-from llm_router.routing.limits import WAITERS_PER_SLOT
+from llm_router.routing.gates import WAITERS_PER_SLOT
 from llm_router.testing import ChatRequest, Reply, Sandbox
 from tests.router.setup import CLAUDE, GPT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -23,9 +23,9 @@ from llm_router.errors import (
 )
 from llm_router.options.request import Deployment
 from llm_router.routing import loop
-from llm_router.routing.call import Call, RunningAttempt
+from llm_router.routing.call import Call, Observers, RunningAttempt
 from llm_router.routing.cooldown import Cooldowns
-from llm_router.routing.limits import Limits as Slots
+from llm_router.routing.gates import Concurrency, Gates
 from llm_router.routing.plan import Limits, Plan
 from tests.virtual_time import run_virtually, virtual_clock
 
@@ -63,7 +63,13 @@ class World:
     def request_finished(self, record: RequestFinished) -> None:
         self.finished.append(record)
 
-    async def send(self, attempt: RunningAttempt) -> Completion:
+    def prepare(self, deployment: Deployment) -> None:
+        """Nothing is to be built."""
+
+    def again(self, deployment: Deployment, error: ProviderError) -> bool:
+        return False
+
+    async def send(self, attempt: RunningAttempt, request: Any = None) -> Completion:
         outcome = self.outcomes[(attempt.number - 1) % len(self.outcomes)]
         now = asyncio.get_running_loop().time()
         self.sent.append((now, attempt.deployment.name, outcome))
@@ -85,24 +91,45 @@ def make_call(world: World, limits: Limits, models: tuple[str, ...] = MODELS) ->
         request_id="r", alias="fast", requested="fast", operation="complete", stream=False,
         started_at=0.0,
     )  # fmt: skip
-    plan = Plan(
-        requested="fast", alias="fast", row=AliasConfig(model="p/a"), deployments=deployments
-    )
-    cooldowns = Cooldowns(clock.monotonic, clock.wall)
+    row = AliasConfig(model="p/a")
+    plan = Plan(requested="fast", alias="fast", row=row, deployments=deployments, limits=limits)
     return Call(
-        started, plan, limits, deployments, clock=clock, cooldowns=cooldowns, observers=[world]
+        started,
+        plan,
+        limits,
+        deployments,
+        clock=clock,
+        cooldowns=Cooldowns(clock.monotonic, clock.wall),
+        observers=Observers([world]),
+        gates=Gates([Concurrency()]),
+        secrets_of=lambda _: (),
     )
 
 
 async def run_call(world: World, call: Call) -> Completion | LLMRouterError:
+    """Do as the engine's scope does: whatever is raised, the call ends."""
     try:
-        answer, attempt = await loop.run(call, world.send, Slots())
+        answer = call.succeed(await loop.run(call, world))
     except LLMRouterError as error:
-        call.finish("failed", error=error)
+        call.end(error)
         return error
-    attempt.succeed(answer)
-    call.finish("succeeded", completion=answer)
+    except BaseException as error:
+        call.end(error)
+        raise
+    call.end()
     return answer
+
+
+class Scripted(World):
+    """A world whose requests do what a function says."""
+
+    def __init__(self, send: Any) -> None:
+        super().__init__([])
+        self.script = send
+
+    async def send(self, attempt: RunningAttempt, request: Any = None) -> Completion:
+        answer: Completion = await self.script(attempt)
+        return answer
 
 
 def limits(**given: Any) -> Limits:
@@ -315,7 +342,7 @@ def test_the_alias_decides_when_it_overrides_what_an_error_does() -> None:
         world = World([Outcome(0.0, errors.ContentFilteredError), FINE])
         call = make_call(world, limits())
         row = AliasConfig(model="p/a", on_error={"content_filter": "next"})
-        call.plan = Plan(requested="f", alias="f", row=row, deployments=call.plan.deployments)
+        call.plan = replace(call.plan, row=row)
         assert isinstance(await run_call(world, call), Completion)
         assert names(world) == ["p/a", "p/b"]
 
@@ -332,9 +359,8 @@ def test_a_deployment_is_passed_over_without_an_attempt_when_nothing_can_be_sent
                 raise errors.UnsupportedFeatureError("a cannot do this")
             return await world.send(attempt)
 
-        answer, attempt = await loop.run(call, send, Slots())
-        attempt.succeed(answer)
-        assert names(world) == ["p/b"] and attempt.number == 1
+        whole = call.succeed(await loop.run(call, Scripted(send)))
+        assert names(world) == ["p/b"] and whole.attempts[0].number == 1
         assert str(call.skipped["p/a"]) == "a cannot do this."
 
     run_virtually(story())
@@ -347,7 +373,7 @@ def test_the_reason_is_raised_when_nothing_can_be_sent_to_anyone() -> None:
 
         call = make_call(World([]), limits())
         with pytest.raises(errors.UnsupportedFeatureError, match="nobody"):
-            await loop.run(call, send, Slots())
+            await loop.run(call, Scripted(send))
         assert call.attempts == []
 
     run_virtually(story())
@@ -361,7 +387,7 @@ def test_no_attempt_is_counted_when_the_set_up_of_the_call_is_wrong() -> None:
         world = World([])
         call = make_call(world, limits())
         with pytest.raises(errors.ConfigurationError, match="cannot carry"):
-            await loop.run(call, send, Slots())
+            await loop.run(call, Scripted(send))
         assert world.attempts == [] and call.attempts == []
 
     run_virtually(story())
@@ -377,7 +403,7 @@ def test_the_deadline_is_named_when_the_timer_of_the_last_attempt_fires_a_tick_e
             raise errors.ProviderTimeoutError("too late")
 
         with pytest.raises(DeadlineExceededError):
-            await loop.run(call, send, Slots())
+            await loop.run(call, Scripted(send))
 
     run_virtually(story())
 
@@ -387,11 +413,12 @@ def test_a_defect_is_shown_as_it_is_when_an_adapter_has_one() -> None:
         async def send(_attempt: RunningAttempt) -> Completion:
             raise ZeroDivisionError
 
-        world = World([])
+        world = Scripted(send)
         call = make_call(world, limits())
         with pytest.raises(ZeroDivisionError):
-            await loop.run(call, send, Slots())
-        assert [record.attempt.status for record in world.attempts] == ["cancelled"]
+            await run_call(world, call)
+        assert [record.attempt.status for record in world.attempts] == ["failed"]
+        assert [record.status for record in world.finished] == ["failed"]
 
     run_virtually(story())
 
@@ -411,11 +438,34 @@ def test_the_bills_of_all_attempts_are_summed_when_a_failed_one_was_charged() ->
             return Completion(usage=Usage(input_tokens=4, output_tokens=1), cost=bill)
 
         call = make_call(World([]), limits())
-        answer, attempt = await loop.run(call, send, Slots())
-        attempt.succeed(answer)
-        whole = call.summed(answer)
+        whole = call.succeed(await loop.run(call, Scripted(send)))
         assert whole.cost.total == Decimal("0.20") and whole.usage.input_tokens == 7
         assert whole.usage.output_tokens is None
         assert [a.cost for a in whole.attempts] == [bill, bill]
+
+    run_virtually(story())
+
+
+def test_a_share_is_rounded_up_when_attempts_do_not_divide() -> None:
+    world, _ = play([DOWN], ("a", "b"), max_attempts=5)
+    assert names(world) == ["p/a", "p/a", "p/a", "p/b", "p/b"]
+
+
+def test_an_answer_that_fits_no_schema_is_a_success_of_its_deployment() -> None:
+    """`reject`: the deployment did answer, so an earlier failure is forgotten."""
+
+    async def story() -> None:
+        async def send(_attempt: RunningAttempt) -> Completion:
+            return Completion(text="no object", finish_reason="stop")
+
+        call = make_call(World([]), limits(), ("a",))
+        deployment = Deployment(provider="p", model="a")
+        for _ in range(2):
+            call.cooldowns.failed(deployment, errors.ProviderUnavailableError("down"))
+        answer = await loop.run(call, Scripted(send))
+        assert call.running is not None
+        call.running.reject(answer, errors.SchemaValidationError("it does not fit"))
+        health = call.cooldowns.health(deployment)
+        assert (health.consecutive_failures, health.recent_failure_rate) == (0, 2 / 3)
 
     run_virtually(story())

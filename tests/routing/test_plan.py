@@ -7,10 +7,10 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from llm_router.config.model import AliasConfig, Defaults, ProviderConfig, RouterConfig
+from llm_router.config.model import AliasConfig, ApiKey, Defaults, ProviderConfig, RouterConfig
 from llm_router.errors import ConfigurationError, MissingCredentialsError, UnknownAliasError
-from llm_router.operations.chat import Question
-from llm_router.routing.ids import uuid7
+from llm_router.operations.chat import Chat
+from llm_router.routing.call import uuid7
 from llm_router.routing.plan import Planner
 
 KEYED = ProviderConfig(api_key=SecretStr("sk-test-0123456789"))
@@ -24,10 +24,13 @@ def planner(**changes: object) -> Planner:
             "fast": AliasConfig(
                 model="openrouter/openai/gpt-4o-mini",
                 params={"temperature": 0.2},
-                fallbacks=("smart", "local/smollm2", "openrouter/openai/gpt-4o-mini"),
+                fallbacks=("smart", "local/smollm2"),
                 timeout=7,
             ),
-            "smart": AliasConfig(model="openrouter/anthropic/claude-haiku-4.5"),
+            "smart": AliasConfig(
+                model="openrouter/anthropic/claude-haiku-4.5",
+                fallbacks=("openrouter/openai/gpt-4o-mini",),
+            ),
         },
     }
     return Planner(RouterConfig(**(values | changes)))
@@ -86,7 +89,7 @@ def test_the_calls_provider_wins_when_the_prefix_is_no_row() -> None:
 
 
 def test_the_variable_is_named_when_the_first_choice_has_no_key() -> None:
-    empty = ProviderConfig(api_key=SecretStr(""), api_key_env="MY_KEY")
+    empty = ProviderConfig(api_key=ApiKey("", "MY_KEY"))
     for row, variable in ((ProviderConfig(), "OPENROUTER_API_KEY"), (empty, "MY_KEY")):
         with pytest.raises(MissingCredentialsError, match=f"{variable} is not set") as caught:
             planner(providers={"openrouter": row, "local": LOCAL}).plan("fast")
@@ -133,4 +136,4 @@ def test_a_misspelt_option_is_refused_with_the_right_one(
     options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(TypeError, match=message):
-        Question.ask("complete", "hello", options)  # type: ignore[arg-type]  # the point of it
+        Chat.ask("complete", "hello", options)  # type: ignore[arg-type]  # the point of it

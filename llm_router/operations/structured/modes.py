@@ -68,7 +68,7 @@ class Capabilities:
     @classmethod
     def of(cls, row: ProviderConfig, name: str, info: ModelInfo | None = None) -> Capabilities:
         """Return what is known of a model at the provider *row* called *name*."""
-        kind = row.litellm or name
+        kind = row.kind(name)
         supported = info.supported_parameters if info else None
         own_server = kind == "openai" and bool(row.base_url)
         return cls(supported, row.structured, own_server or kind in _GRAMMAR_SERVERS)

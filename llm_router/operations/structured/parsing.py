@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from llm_router.errors import (
     ConfigurationError,
     RefusalError,
+    SchemaValidationError,
     TruncatedOutputError,
 )
 from llm_router.operations.structured.modes import (
@@ -131,7 +132,8 @@ class Parse(Generic[T]):
         """Return the object in *completion*.
 
         Raises TruncatedOutputError and RefusalError (also for a content filter) when there can
-        be none, and Invalid when there is none that fits.
+        be none, Invalid when there is none that fits, and SchemaValidationError, with its cause,
+        when a validator of the schema raises something of its own.
         """
         _check_finish(completion)
         strict = self.mode_used(deployment) == "json_schema" and not self._takes_any(deployment)
@@ -142,6 +144,13 @@ class Parse(Generic[T]):
                 return read_text(text, self.schema, strict=strict)
             except MismatchError as error:
                 problem = problem or error
+            except Exception as error:  # a validator of the caller's: its defect, not the model's
+                raise SchemaValidationError(
+                    f"a validator of the schema raised {type(error).__name__}: {error}",
+                    raw_texts=(text,),
+                    errors=(str(error),),
+                    hint="Raise ValueError for a value that does not fit.",
+                ) from error
         problems = str(problem) if problem else _nothing_in(completion)
         raise Invalid(texts[0] if texts else "", problems)
 

@@ -5,40 +5,59 @@ Each question is an attempt of the same call: one budget, one deadline, one bill
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.completion import Completion, ParsedCompletion
 from llm_router.errors import SchemaValidationError, StructuredOutputError
 from llm_router.operations.structured.parsing import Invalid
-from llm_router.usage import Cost, Usage
+from llm_router.routing import loop
+from llm_router.routing.loop import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable
 
+    from llm_router.errors import ProviderError
+    from llm_router.operations.chat import Chat
     from llm_router.operations.structured.parsing import Parse
     from llm_router.operations.structured.reading import Reading
-    from llm_router.options.request import Message
-    from llm_router.routing.call import Call, RunningAttempt
+    from llm_router.options.request import Deployment
+    from llm_router.routing.call import Call
 
 
-async def parse_answer(
-    call: Call,
-    parse: Parse[Any],
-    messages: Sequence[Message],
-    ask: Callable[[Sequence[Message]], Awaitable[tuple[Completion, RunningAttempt]]],
-    max_reasks: int,
-) -> ParsedCompletion[Any]:
+class AskingForSchema(Asking[Completion]):
+    """Puts the schema into each request, in the mode of its deployment."""
+
+    def __init__(
+        self, chat: Chat, call: Call, provider_of: Callable[[Deployment], Any], parse: Parse[Any]
+    ) -> None:
+        super().__init__(chat, call, provider_of)
+        self.parse = parse
+
+    def prepare(self, deployment: Deployment) -> Any:
+        prepared = self.parse.prepare(super().prepare(deployment))
+        self.call.mode_used = self.parse.mode_used(deployment)
+        return prepared
+
+    def again(self, deployment: Deployment, error: ProviderError) -> bool:
+        return self.parse.stepped_down(deployment, error)
+
+
+async def parse_answer(step: AskingForSchema, chat: Chat, max_reasks: int) -> ParsedCompletion[Any]:
     """Ask until an answer fits, at most *max_reasks* times more than once.
 
     Raises SchemaValidationError with every text and what was wrong with it, TruncatedOutputError,
-    RefusalError, and what *ask* raises.
+    RefusalError, and what the loop raises.
     """
+    call, parse = step.call, step.parse
     texts: list[str] = []
     problems: list[str] = []
-    turns = messages
+    turns = chat.messages
     while True:
-        answer, attempt = await ask(turns)
+        step.operation = replace(chat, messages=turns)
+        answer = await loop.run(call, step)
+        attempt = call.running
+        assert attempt is not None, "the loop returned with an attempt that is open"
         try:
             reading = parse.read(answer, attempt.deployment)
         except Invalid as invalid:
@@ -46,30 +65,26 @@ async def parse_answer(
             problems.append(invalid.problem)
             attempt.reject(answer, SchemaValidationError(invalid.problem))
             if len(texts) > max_reasks or call.attempts_left <= 0:
-                raise _ended(call, _never_fitted(texts, problems)) from None
+                raise _never_fitted(texts, problems) from invalid.__cause__
             turns = parse.reask(turns, answer, invalid)
         except StructuredOutputError as error:
             attempt.reject(answer, error)
             error.add(raw_texts=(*texts, *error.raw_texts))
-            raise _ended(call, error) from None
+            raise
         else:
-            attempt.succeed(answer)
-            return _parsed(call, answer, reading, len(texts))
+            return call.succeed(_parsed(call, answer, reading, len(texts)))
 
 
 def _parsed(
     call: Call, answer: Completion, reading: Reading[Any], reasks: int
 ) -> ParsedCompletion[Any]:
-    whole = call.summed(answer)
-    parsed: ParsedCompletion[Any] = ParsedCompletion(
-        **{field.name: getattr(whole, field.name) for field in fields(Completion)},
+    return ParsedCompletion(
+        **{field.name: getattr(answer, field.name) for field in fields(Completion)},
         parsed=reading.value,
         mode_used=call.mode_used or "prompt",
         reasks=reasks,
         repairs=reading.repairs,
     )
-    call.finish("succeeded", completion=parsed)
-    return parsed
 
 
 def _never_fitted(texts: list[str], problems: list[str]) -> SchemaValidationError:
@@ -79,19 +94,3 @@ def _never_fitted(texts: list[str], problems: list[str]) -> SchemaValidationErro
         raw_texts=tuple(texts),
         errors=tuple(problems),
     )
-
-
-def _ended(call: Call, error: StructuredOutputError) -> StructuredOutputError:
-    """Finish the call with *error*, which learns the bill of all attempts."""
-    last = call.attempts[-1]
-    error.fill(
-        model=last.deployment,
-        provider=last.provider,
-        upstream_provider=last.upstream_provider,
-        response_id=last.response_id,
-        usage=Usage.sum(a.usage for a in call.attempts if a.usage is not None),
-        cost=Cost.sum(a.cost for a in call.attempts if a.cost is not None),
-    )
-    call.describe(error)
-    call.finish("failed", error=error)
-    return error

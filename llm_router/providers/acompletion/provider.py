@@ -66,7 +66,7 @@ class AcompletionProvider:
         self.name = name
         self.secrets: tuple[str, ...] = secrets_of(row, row.key)
         self._row = row
-        self._kind = row.litellm or name
+        self._kind = row.kind(name)
         self._any_field = any_field
         self._wire = OpenAIWire(self._kind)
         self._litellm: Any = None

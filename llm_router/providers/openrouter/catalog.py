@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_router import events
-from llm_router.answers.models import ModelInfo, Prices
+from llm_router.answers.models import ModelInfo
+from llm_router.usage import Prices
 
 if TYPE_CHECKING:
     from llm_router.usage import Usage

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from llm_router.answers.answer import Answer
 from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ProviderError, ProviderTimeoutError
+from llm_router.providers.embeddings import OpenAIProvider
 from llm_router.providers.importing import load_here, quiet
-from llm_router.providers.native import NativeProvider
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import (
     KeyInfo,
     read_generation,
     read_key_info,
 )
-from llm_router.providers.openrouter.request import OpenRouterBuilder
+from llm_router.providers.openrouter.request import OpenRouterBuilder, wire_model
 from llm_router.wires.errors import error_class
 from llm_router.wires.openai import OpenAIWire
 
@@ -28,19 +29,20 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from llm_router.answers.completion import Completion
     from llm_router.answers.models import ModelInfo
     from llm_router.answers.records import Generation
     from llm_router.config.model import ProviderConfig
-    from llm_router.options.request import ProviderRequest
+    from llm_router.options.request import EmbedRequest, ProviderRequest
     from llm_router.providers.http import HttpClient
+    from llm_router.providers.native import Asked
     from llm_router.providers.requests import Builder
 
+A = TypeVar("A", bound=Answer)
 LOOK_UP_SECONDS = 10.0
 """How long a look-up beside the calls may take: a generation, the key, the catalogue."""
 
 
-class OpenRouterProvider(NativeProvider):
+class OpenRouterProvider(OpenAIProvider):
     """A provider row at OpenRouter. *clock* is seconds since the epoch."""
 
     def __init__(
@@ -68,7 +70,12 @@ class OpenRouterProvider(NativeProvider):
         self.catalog.touch()
         return await super()._send(request)
 
-    def _priced(self, answer: Completion, request: ProviderRequest) -> Completion:
+    def embed_body(self, request: EmbedRequest) -> dict[str, Any]:
+        """Return the body, OpenRouter's own options in it."""
+        body = super().embed_body(request) | {"model": wire_model(request.model)}
+        return {**body, **request.openrouter, **request.extra_body}
+
+    def _priced(self, answer: A, request: Asked) -> A:
         """Add what the catalogue's prices make of the usage, where it is in memory."""
         computed = self.catalog.cost_of(request.model, answer.model, answer.usage)
         if computed is None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.options.reasoning import normalise_reasoning
+from llm_router.options.request import refuse_ours
 from llm_router.providers.http import Secret
 from llm_router.providers.openrouter.caching import marked_messages
-from llm_router.providers.requests import STAND_IN, Prepared, dressed, refuse_ours
+from llm_router.providers.requests import STAND_IN, Prepared, dressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +44,16 @@ class OpenRouterBuilder:
         """Return the request with every key that was asked for, and no other."""
         return Prepared(self.address, self.headers, self.body(request))
 
+    def target(self, model: str) -> tuple[str, Mapping[str, str]]:
+        return self.address, self.headers
+
     def body(self, request: ProviderRequest) -> dict[str, Any]:
         """Return the body: model, messages, `stream` for a stream, and the options asked for."""
         model = wire_model(request.model)
         asked = asked_options(request)
-        messages = marked_messages(request, model, asked)
+        messages = request.messages
+        if request.cache != "off":
+            messages = marked_messages(request, model, asked)
         mapped = self._config.map_openai_params(
             {name: value for name, value in asked.items() if name not in _EDITED}, {}, model, False
         )

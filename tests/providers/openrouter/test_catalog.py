@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from llm_router.answers.models import Prices
 from llm_router.providers.openrouter import catalog as catalog_module
 from llm_router.providers.openrouter.catalog import Catalog, prices_for
 from llm_router.testing.sandbox import Sandbox
-from llm_router.usage import Usage
+from llm_router.usage import Prices, Usage
 from tests.providers.loopback import asking, provider_at, serving
 
 MINI = {
@@ -87,6 +86,19 @@ async def test_model_is_found_by_id_dated_name_and_with_suffixes(tmp_path: Path)
     assert paid is not None
     assert (free.id, paid.id) == ("a/b:free", "a/b")
     assert catalog.known("nobody/nothing") is None
+
+
+async def test_a_shared_canonical_name_means_the_model_that_is_paid_for(tmp_path: Path) -> None:
+    """`a/b:free` and `a/b` share a canonical name; whichever stands first, it is not free."""
+    shared = [FREE | {"canonical_slug": "a/b-2025"}, PAID | {"canonical_slug": "a/b-2025"}]
+    for models in (shared, shared[::-1]):
+        catalog = make(
+            tmp_path / str(shared.index(models[0])),
+            Source(json.dumps({"data": models}).encode()),
+        )
+        await catalog.get("a/b")
+        info = catalog.known("a/b-2025")
+        assert info is not None and info.id == "a/b"
 
 
 async def test_router_models_have_no_price(tmp_path: Path) -> None:

@@ -223,9 +223,11 @@ def test_certificate_error_names_the_variable_to_set() -> None:
 
 
 async def test_url_that_cannot_be_called_is_a_configuration_error() -> None:
-    async with provider_at("http://127.0.0.1:99999/v1") as provider:
-        with pytest.raises(ConfigurationError, match="No request can be built"):
-            await provider.complete(asking())
+    row = ProviderConfig(api_key=SecretStr(KEY)).model_copy(  # which nobody validates
+        update={"base_url": "http://127.0.0.1:99999/v1"}
+    )
+    with pytest.raises(ConfigurationError, match="No request can be built"):
+        await OpenRouterProvider("openrouter", row).complete(asking())
 
 
 async def test_cancelled_call_closes_its_connection() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from llm_router.config.model import ProviderConfig
+from llm_router.config.model import ApiKey, ProviderConfig
 from llm_router.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -205,7 +205,7 @@ def test_reasoning_is_sent_as_the_wires_object(
 
 
 async def test_missing_key_is_refused_before_anything_is_built() -> None:
-    provider = OpenRouterProvider("openrouter", ProviderConfig(api_key_env="MY_KEY"))
+    provider = OpenRouterProvider("openrouter", ProviderConfig(api_key=ApiKey("", "MY_KEY")))
     await provider.open()
     for call in (provider.complete, provider.stream):
         with pytest.raises(MissingCredentialsError, match=r"MY_KEY.*sandbox") as caught:

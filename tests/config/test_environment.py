@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from llm_router.config.environment import Settings
 from llm_router.config.model import OPENROUTER_BASE_URL
-from llm_router.config.settings import Settings
 
 
 def test_everything_has_its_default_when_the_environment_is_empty() -> None:
-    settings = Settings.read()
+    settings = Settings()
 
     assert settings.openrouter_api_key is None
     assert settings.openrouter_base_url == OPENROUTER_BASE_URL
@@ -19,33 +19,30 @@ def test_everything_has_its_default_when_the_environment_is_empty() -> None:
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t"])
-def test_a_blank_variable_counts_as_unset_when_it_is_read(blank: str) -> None:
-    settings = Settings.read({"OPENROUTER_API_KEY": blank, "OPENROUTER_BASE_URL": blank})
+def test_a_blank_variable_counts_as_unset_when_it_is_read(
+    blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", blank)
+    monkeypatch.setenv("OPENROUTER_BASE_URL", blank)
+    settings = Settings()
 
     assert settings.openrouter_api_key is None
     assert settings.openrouter_base_url == OPENROUTER_BASE_URL
 
 
-def test_the_process_environment_is_read_when_no_mapping_is_given(
+def test_the_environment_is_read_once_when_settings_are_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LLM_ROUTER_PROVIDER", "local")
-    settings = Settings.read()
+    settings = Settings()
     monkeypatch.setenv("LLM_ROUTER_PROVIDER", "later")
 
     assert settings.llm_router_provider == "local"
 
 
-def test_the_process_environment_is_not_read_when_a_mapping_is_given(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("LLM_ROUTER_PROVIDER", "local")
-
-    assert Settings.read({}).llm_router_provider is None
-
-
-def test_the_key_does_not_show_when_settings_are_printed() -> None:
-    settings = Settings.read({"OPENROUTER_API_KEY": "hunter2hunter2"})
+def test_the_key_does_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "hunter2hunter2")
+    settings = Settings()
 
     assert "hunter2" not in f"{settings!r}{settings}{settings.model_dump_json()}"
     assert settings.openrouter_api_key is not None
@@ -54,4 +51,4 @@ def test_the_key_does_not_show_when_settings_are_printed() -> None:
 
 def test_settings_are_frozen_when_they_are_read() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings.read({}).llm_router_config = "x"
+        Settings().llm_router_config = "x"
