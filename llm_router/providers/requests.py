@@ -47,6 +47,17 @@ _OPENROUTERS_OWN = frozenset({"reasoning", "reasoning_details", "annotations", "
 _KEPT = 256
 
 
+class Signature(Protocol):
+    """Signs the bytes that go out."""
+
+    names: tuple[str, ...]
+    """The headers that it adds."""
+
+    async def __call__(self, url: str, content: bytes) -> Mapping[str, str]:
+        """Return the headers that sign *content* for *url*; ConfigurationError when none can."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """One request as it goes out; what is secret in the headers is a `Secret`."""
@@ -54,6 +65,7 @@ class Prepared:
     url: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+    sign: Signature | None = None
 
 
 class Builder(Protocol):
@@ -118,8 +130,8 @@ class RequestBuilder:
         # Told no address, huggingface's would ask the network for one; told no name, others would
         # look for the provider in 0.4 ms.
         where = {"api_base": target.url, "custom_llm_provider": self._kind}
-        body: dict[str, Any] = self._ask(
-            transform, request.model, messages, copied(mapped), where, {}
+        body: dict[str, Any] = by_litellm(
+            self._name, transform, request.model, messages, copied(mapped), where, {}
         )
         body.update(body.pop("extra_body", None) or {})
         # What transform_request takes out on its own account, a tool_choice without tools say.
@@ -146,22 +158,16 @@ class RequestBuilder:
         known = target.supported - _VERBATIM
         given = {name: copied(value) for name, value in asked if name in known}
         change = target.config.map_openai_params
-        mapped: dict[str, Any] = self._ask(change, dict(given), {}, model, False)
+        mapped: dict[str, Any] = by_litellm(self._name, change, dict(given), {}, model, False)
         kept = {name: value for name, value in asked if name not in given}
         for name, value in given.items():
             if name not in mapped:
-                if not self._ask(change, {name: copied(value)}, {}, model, False):
+                alone = {name: copied(value)}
+                if not by_litellm(self._name, change, alone, {}, model, False):
                     kept[name] = value
             elif _is_other_number(value, mapped[name]):
                 kept[name] = mapped[name] = value
         return mapped, kept
-
-    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return method(*arguments)
-        except Exception as error:  # its own classes, and builtin ones
-            refused = refusal_of(error, self._name)
-        raise refused
 
     def _target(self, model: str) -> _Target:
         with quiet():
@@ -216,6 +222,15 @@ class RequestBuilder:
                 {}, model, [], {}, {}, api_key=STAND_IN, api_base=self._base_url
             )
         return dressed(found, self.key, self._row)
+
+
+def by_litellm(provider: str, method: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what one of LiteLLM's methods returns; what it refuses is our error."""
+    try:
+        return method(*arguments)
+    except Exception as error:  # its own classes, and builtin ones
+        refused = refusal_of(error, provider)
+    raise refused
 
 
 def config_of(litellm: Any, kind: str, model: str) -> Any:

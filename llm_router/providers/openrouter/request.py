@@ -13,7 +13,7 @@ from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import refuse_ours
 from llm_router.providers.http import Secret
-from llm_router.providers.openrouter.caching import marked_messages
+from llm_router.providers.caching import marked_messages
 from llm_router.providers.requests import STAND_IN, Prepared, dressed
 
 if TYPE_CHECKING:
