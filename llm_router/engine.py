@@ -253,7 +253,7 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
         return None
     from llm_router.ledger.ledger import Ledger
 
-    return Ledger.from_config(config.ledger, secrets=[r.key for r in config.providers.values()])
+    return Ledger(config.ledger, secrets=[r.key for r in config.providers.values()])
 
 
 def _open_in_thread(provider: Any) -> None:

@@ -46,7 +46,7 @@ def _ledger(config: str | None) -> Ledger:
             "this configuration records nothing",
             hint="Add `ledger: {url: sqlite:///llm_router.db}` to it.",
         )
-    return Ledger.from_config(found.ledger)
+    return Ledger(found.ledger)
 
 
 @click.command()

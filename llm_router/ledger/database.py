@@ -14,23 +14,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from llm_router.errors import ConfigurationError
 from llm_router.ledger import migrate, tables
 from llm_router.ledger.columns import exact_sum
-from llm_router.ledger.outage import (
-    RefusedError,
-    UnavailableError,
-    reason_of_error,
-)
+from llm_router.ledger.outage import RefusedError, UnavailableError, reason_of_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, PoolProxiedConnection
 
     from llm_router.config.model import LedgerConfig
     from llm_router.ledger.rows import Rows
 
 _BUSY_MS = 2_000
 _STATEMENT_MS = 10_000
-UPGRADE_HINT = "Run `llm-router db upgrade`."
 
 
 class Database:
@@ -104,10 +99,9 @@ class Database:
             if found.state in ("missing", "old") and self._is_sqlite and self._owned:
                 self.upgrade()
         except (SQLAlchemyError, OSError) as error:
-            raise _outage(error) from error
+            raise UnavailableError(reason_of_error(error) or "unreachable") from error
         if not (self._checked or found.usable):
-            hint = "Update llm_router." if found.state == "newer" else UPGRADE_HINT
-            raise UnavailableError(f"{found.state}_schema", hint)
+            raise UnavailableError(f"{found.state}_schema")
         self._checked = True
 
     def status(self) -> migrate.SchemaStatus:
@@ -129,8 +123,7 @@ class Database:
         """Move SQLite's write-ahead log, which still holds purged content, into the file."""
         if self._is_sqlite:
             with closing(self.engine.raw_connection()) as connection:
-                driver: Any = connection.driver_connection
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                _empty_log(connection)
 
     def close(self) -> None:
         """Close the connections, unless the engine is the application's."""
@@ -168,7 +161,7 @@ class Database:
                 connection.close()
                 raise
         except (SQLAlchemyError, OSError) as error:
-            raise _outage(error) from error
+            raise UnavailableError(reason_of_error(error) or "unreachable") from error
         return connection
 
     def _is_current(self, connection: Connection) -> bool:
@@ -186,10 +179,8 @@ class Database:
     def _leave_file(self, connection: Connection) -> None:
         """Part from a file that was deleted, moved or replaced, with all that was written to it."""
         self._replaced, self._checked = True, False
-        driver: Any = connection.connection.driver_connection
-        # Else a new file of that name would find the old one's log.
-        with suppress(Exception):
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        with suppress(Exception):  # else a new file of that name would find the old one's log
+            _empty_log(connection.connection)
         connection.invalidate()
         self.engine.dispose()
 
@@ -200,15 +191,13 @@ class Database:
 
     def _failure(self, error: Exception) -> UnavailableError | RefusedError:
         """Tell an outage from rows that no database takes."""
-        cause = getattr(error, "orig", None) or error
-        reason = reason_of_error(cause)
-        if getattr(error, "connection_invalidated", False):
-            reason = "unreachable"
+        lost = getattr(error, "connection_invalidated", False)
+        reason = "unreachable" if lost else reason_of_error(error)
         if reason is None:
-            return RefusedError(type(cause).__name__)
+            return RefusedError(type(getattr(error, "orig", None) or error).__name__)
         if reason == "old_schema":
             self._checked = False
-        return _unavailable(reason)
+        return UnavailableError(reason)
 
     def _statements(self, rows: Rows) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
         insert = sqlite.insert if self._is_sqlite else postgresql.insert
@@ -228,6 +217,11 @@ class Database:
                 yield _end(insert(table)), ends
 
 
+def _empty_log(connection: PoolProxiedConnection) -> None:
+    driver: Any = connection.driver_connection
+    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+
 def _end(statement: Any) -> Any:
     """Return the insertion of an end, which is written once: reconciliation came later."""
     table = statement.table
@@ -236,14 +230,6 @@ def _end(statement: Any) -> Any:
         set_={column.name: statement.excluded[column.name] for column in table.columns},
         where=table.c.status == "started",
     )
-
-
-def _outage(error: Exception) -> UnavailableError:
-    return _unavailable(reason_of_error(getattr(error, "orig", None) or error) or "unreachable")
-
-
-def _unavailable(reason: str) -> UnavailableError:
-    return UnavailableError(reason, UPGRADE_HINT if reason == "old_schema" else None)
 
 
 def database_url(text: str) -> URL:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router.config.model import LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
-from llm_router.ledger.outage import RefusedError, UnavailableError, reason_of_error
+from llm_router.ledger.outage import HINTS, RefusedError, UnavailableError, reason_of_error
 from llm_router.ledger.results import ConfigRow
 from llm_router.ledger.rows import RowBuilder
 from llm_router.ledger.spool import Spool
@@ -73,15 +73,10 @@ class Ledger:
         known = tuple(secret for secret in secrets if secret)
         self._builder = RowBuilder(store=self.config.store, secrets=known, redactor=redactor)
         path = spool_path(self.config, engine)
-        self._store = Store(self._connect_to_write, Spool(path) if path else None, self._upkeep)
+        self._store = Store(self._connect_to_write, Spool(path) if path else None, self._forget)
         interval = self.config.flush_interval
         self._writer = Writer(self._builder, self._store, interval, self._forked)
         self._policy = self._builder.policy
-
-    @classmethod
-    def from_config(cls, config: LedgerConfig, **options: Any) -> Ledger:
-        """Build a ledger on a database of its own; *options* as for `Ledger`."""
-        return cls(config, **options)
 
     def request_started(self, record: RequestStarted) -> None:
         if self._policy(record) != "none":
@@ -113,20 +108,15 @@ class Ledger:
         """Wait until all that was recorded is in the database, or in the spool."""
         if self._writer.idle() and not wake:
             return
-        loop = asyncio.get_running_loop()
-        written = loop.create_future()
+        loop, written = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
-            if not written.done():
-                written.set_result(None)
-
-        def tell_loop() -> None:
             with suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(tell)
+                loop.call_soon_threadsafe(written.set)
 
-        self._writer.call_when_written(tell_loop)
+        self._writer.call_when_written(tell)
         with suppress(TimeoutError):
-            await asyncio.wait_for(written, _PATIENCE)
+            await asyncio.wait_for(written.wait(), _PATIENCE)
 
     async def settle(self, request_id: str) -> None:
         """Under `durability: strict` wait until this call's rows are committed (or spooled).
@@ -176,15 +166,8 @@ class Ledger:
 
     def purge(self, *, payloads_days: int | None = None, rows_days: int | None = None) -> Purged:
         """Delete what is older, in whole UTC days; without arguments by `retention`."""
-        if payloads_days is None and rows_days is None:
-            retention = self.config.retention
-            payloads_days, rows_days = retention.payloads_days, retention.rows_days
-        from llm_router.ledger.retention import purge
-
-        database, now = self._existing(), self._clock()
-        return self._command(
-            lambda: purge(database, payloads_days=payloads_days, rows_days=rows_days, now=now)
-        )
+        database = self._existing()
+        return self._command(lambda: self._forget(database, payloads_days, rows_days))
 
     def status(self) -> SchemaStatus:
         """Return which version of the tables the database has."""
@@ -270,15 +253,18 @@ class Ledger:
         try:
             return act()
         except (SQLAlchemyError, UnavailableError, RefusedError) as error:
-            raise _ledger_error(getattr(error, "orig", None) or error) from error
+            raise _ledger_error(error) from error
 
-    def _upkeep(self, database: Database) -> None:
-        retention = self.config.retention
-        if retention.payloads_days is not None or retention.rows_days is not None:
-            from llm_router.ledger.retention import purge
+    def _forget(
+        self, database: Database, payloads_days: int | None = None, rows_days: int | None = None
+    ) -> Purged:
+        from llm_router.ledger.retention import purge
 
-            days = {"payloads_days": retention.payloads_days, "rows_days": retention.rows_days}
-            purge(database, now=self._clock(), **days)
+        if payloads_days is None and rows_days is None:
+            retention = self.config.retention
+            payloads_days, rows_days = retention.payloads_days, retention.rows_days
+        now = self._clock()
+        return purge(database, payloads_days=payloads_days, rows_days=rows_days, now=now)
 
     def _forked(self) -> None:
         self._store.forked()
@@ -300,8 +286,7 @@ def spool_path(config: LedgerConfig, engine: Engine | None = None) -> Path | Non
     return folder / "llm_router" / f"{place}-spool.jsonl"
 
 
-def _ledger_error(error: BaseException) -> LedgerError:
-    hint = error.hint if isinstance(error, UnavailableError) else None
-    if reason_of_error(error) == "old_schema":
-        hint = "Run `llm-router db upgrade`."
-    return LedgerError(f"the ledger's database says: {error}", hint=hint)
+def _ledger_error(error: Exception) -> LedgerError:
+    reason = error.reason if isinstance(error, UnavailableError) else reason_of_error(error)
+    said = getattr(error, "orig", None) or error
+    return LedgerError(f"the ledger's database says: {said}", hint=HINTS.get(reason or ""))

@@ -22,13 +22,19 @@ LEDGER_PAYLOAD_DROPPED = "llm_router.ledger_payload_dropped"
 LEDGER_DROPPED = "llm_router.ledger_dropped"
 
 
+HINTS = {
+    **dict.fromkeys(("missing_schema", "old_schema"), "Run `llm-router db upgrade`."),
+    "newer_schema": "Update llm_router.",
+}
+
+
 class UnavailableError(Exception):
     """The database cannot take rows now; `reason` is one word for the event."""
 
     def __init__(self, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.hint = hint
+        self.hint = hint or HINTS.get(reason)
 
 
 class RefusedError(Exception):
@@ -81,6 +87,7 @@ _OTHER_REASONS = {
 
 def reason_of_error(error: BaseException) -> str | None:
     """Return in a word why an error means "not now"; None when the rows themselves are wrong."""
+    error = getattr(error, "orig", None) or error  # SQLAlchemy's, of the driver's
     if isinstance(error, OSError):
         return _reason_of_file_error(error)
     name: str | None = getattr(error, "sqlite_errorname", None)

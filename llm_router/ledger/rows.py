@@ -143,7 +143,7 @@ class RowBuilder:
             **_named(AttemptRow, request, attempt, record),
             "id": f"{request.request_id}-{attempt.number}",
             "day": _day(attempt.started_at),
-            "served_model": answer.model if answer else None,
+            "served_model": getattr(answer, "model", None),
             "finish_reason": getattr(answer, "finish_reason", None),
             "native_finish_reason": _word(getattr(answer, "native_finish_reason", None)),
             **_error(attempt.error),

@@ -125,7 +125,9 @@ def _append(path: Path, data: bytes) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Open a private file to append to, alone among all processes."""
-    with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS, mode=0o600):
+    lock = path.with_name(f"{path.name}.lock")
+    with FileLock(lock, timeout=_LOCK_SECONDS, mode=0o600):
+        lock.chmod(0o600)  # one that was there keeps its mode otherwise, from filelock 4 on
         flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
         try:

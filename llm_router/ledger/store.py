@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llm_router import events
@@ -104,8 +105,7 @@ class Store:
                     self._spool.append(rows)
                     return
             except Exception as error:  # memory keeps them, whatever is wrong with the file
-                reason = reason_of_error(error) or type(error).__name__
-                self._spool_failed(reason)
+                reason = self._spool_failed(error)
             self._kept = self._newest(rows, reason)
 
     def _take_kept(self) -> Rows:
@@ -134,8 +134,7 @@ class Store:
             if self._spool:
                 self._spool.reject(rows)
         except Exception as error:  # it may be as unfit for the file as for the database
-            reason = reason_of_error(error) or type(error).__name__
-            events.emit(LEDGER_DROPPED, "error", reason=reason, rows=1)
+            events.emit(LEDGER_DROPPED, "error", reason=_reason_of(error), rows=1)
 
     def _replay(self, database: Database) -> int:
         if self._spool is None:
@@ -143,18 +142,21 @@ class Store:
         try:
             return self._spool.replay(lambda rows: self._write(database, rows))
         except OSError as error:
-            self._spool_failed(reason_of_error(error) or "io_error")
+            self._spool_failed(error)
             self._retry_at = self._now() + _LONGEST_WAIT
             return 0
 
-    def _spool_failed(self, reason: str) -> None:
+    def _spool_failed(self, error: Exception) -> str:
+        reason = _reason_of(error)
         if self._spool_reason != reason:
             events.emit(LEDGER_SPOOL_FAILED, "error", reason=reason)
         self._spool_reason = reason
+        return reason
 
     def _look_after(self, database: Database) -> None:
         if self._now() >= self._next_upkeep:
-            self._upkeep(database)
+            with suppress(RefusedError):
+                self._upkeep(database)
             self._next_upkeep = self._now() + _DAY
 
     def _rest(self, error: UnavailableError) -> None:
@@ -182,3 +184,7 @@ class Store:
         if not (self._spool and self._spool.pending()):
             self._spool_reason = None
         self._wait = _FIRST_WAIT
+
+
+def _reason_of(error: Exception) -> str:
+    return reason_of_error(error) or type(error).__name__

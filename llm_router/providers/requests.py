@@ -41,7 +41,7 @@ AZURE_API_VERSION = "2024-10-21"
 """The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
-_VERBATIM = frozenset({"response_format", "metadata"})
+_VERBATIM = frozenset({"response_format", "metadata", "user"})
 # OpenRouter's own keys of an assistant turn; other providers refuse a message that has them.
 _OPENROUTERS_OWN = frozenset({"reasoning", "reasoning_details", "annotations", "images"})
 _KEPT = 256
@@ -124,7 +124,8 @@ class RequestBuilder:
 
     def _body(self, target: _Target, request: ProviderRequest) -> dict[str, Any]:
         asked = given_options(request, self._kind, target.supported)
-        mapped, verbatim = self._options(request.model, asked)
+        untouched = {name: asked.pop(name) for name in _VERBATIM & asked.keys()}
+        mapped, kept = self._options(request.model, asked)
         messages = messages_for(request.messages)
         transform = target.config.transform_request
         # Told no address, huggingface's would ask the network for one; told no name, others would
@@ -140,7 +141,7 @@ class RequestBuilder:
             body["stream"] = True
             if "stream_options" in target.supported:
                 body["stream_options"] = {"include_usage": True}
-        return {**body, **verbatim, **request.extra_body}
+        return {**body, **kept, **untouched, **request.extra_body}
 
     def _options(
         self, model: str, asked: Mapping[str, Any]
@@ -155,8 +156,7 @@ class RequestBuilder:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return options by the provider's names, and those that are sent as they were asked."""
         target = self._targets(model)
-        known = target.supported - _VERBATIM
-        given = {name: copied(value) for name, value in asked if name in known}
+        given = {name: copied(value) for name, value in asked if name in target.supported}
         change = target.config.map_openai_params
         mapped: dict[str, Any] = by_litellm(self._name, change, dict(given), {}, model, False)
         kept = {name: value for name, value in asked if name not in given}
@@ -320,6 +320,11 @@ def sentence_of(error: BaseException) -> str:
 
 
 def given_options(request: ProviderRequest, kind: str, supported: frozenset[str]) -> dict[str, Any]:
+    """Return the options of *request* but `extra_body`, by LiteLLM's names.
+
+    *supported* are those that LiteLLM lists for the model. Raises UnsupportedFeatureError for a
+    way of reasoning that it has no word for.
+    """
     refuse_ours(request.extra_body)
     asked = dict(request.params)
     reasoning = normalise_reasoning(asked.pop("reasoning", None))

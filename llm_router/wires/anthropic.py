@@ -87,7 +87,9 @@ class AnthropicWire:
     def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
         """Return the error inside a 200 body or a stream's event, None when there is none."""
         error = reported(answer)
-        if error is None and answer.get("type") != "error":
+        if error is None and answer.get("type") == "error":
+            error = answer
+        if error is None:
             return None
         kind = text_or_none(object_or_empty(error).get("type"))
         return error_from_object(
@@ -107,8 +109,14 @@ class AnthropicWire:
             raise UnreadableError("has no content")
         completion = _build(answer, whole=True)
         if is_empty(completion, answer.get("stop_reason")):
-            raise nothing_said(context(headers, answer))
+            raise nothing_said(_context(headers, answer, completion.usage))
         return completion
+
+
+def _context(headers: Mapping[str, str], answer: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
+    """Return what is known of the call, for an error."""
+    known = context(headers, {"id": answer.get("id")})
+    return known | ({"usage": usage, "cost": Cost()} if usage != Usage() else {})
 
 
 def _build(answer: Mapping[str, Any], *, whole: bool) -> Completion:
@@ -185,6 +193,8 @@ class _Reader(BlockReader):
                 self._take_usage(event.get("usage"))
             case "message_stop":
                 self._end(events)
+            case "ping":
+                self.data_events -= 1  # Sent while nothing happens: no progress.
             case _:
                 self.error = self._error_in(event)
 
@@ -217,14 +227,10 @@ class _Reader(BlockReader):
         return self._answer.get("stop_reason")
 
     def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
-        error = self._wire.error_in(self._names() | event, self._headers)
+        error = self._wire.error_in({"id": self._answer.get("id")} | event, self._headers)
         if error is not None:
             error.fill(**self._context())
         return error
 
-    def _names(self) -> dict[str, Any]:
-        return {"id": self._answer["id"]} if "id" in self._answer else {}
-
     def _context(self) -> dict[str, Any]:
-        known = context(self._headers, self._names())
-        return known | {"usage": usage_of(self._usage), "cost": Cost()} if self._usage else known
+        return _context(self._headers, self._answer, usage_of(self._usage))

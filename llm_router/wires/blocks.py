@@ -18,8 +18,8 @@ thinking, in the wire's order: the block, with `format` naming its wire:
     {"type": "redacted_thinking", "data": "…", "format": "converse"}
 
 A key that the wire did not send is absent: Bedrock has models whose thinking has no signature.
-Without `format` each is what Anthropic takes back as a content block, and LiteLLM's requests for
-both providers as an item of `thinking_blocks` on the assistant message.
+Without `format` each is a content block as Anthropic takes it back, and an item of the
+`thinking_blocks` that LiteLLM's requests for both providers read on an assistant message.
 """
 
 from __future__ import annotations
@@ -204,8 +204,9 @@ class BlockReader(Reader):
             self._grow(self._opened(index, kind, events), field, text, events)
 
     def _opened(self, index: int | None, kind: str, events: list[StreamEvent]) -> _Block:
-        """Return the block that is open at *index*; one of *kind* is started if none is."""
-        if index not in self._latest:
+        """Return the block that is open at *index*; one of *kind* if none was begun as anything."""
+        block = self._latest.get(index)
+        if block is None or not block.type:
             self._start(index, {"type": kind}, events)
         return self._latest[index]
 

@@ -97,7 +97,7 @@ class ConverseWire:
         blocks = [_block(block) for block in objects(message["content"])]
         completion = _build(blocks, answer, headers, whole=True)
         if is_empty(completion, answer.get("stopReason")):
-            raise nothing_said(_context(headers, answer.get("usage")))
+            raise nothing_said(_context(headers, completion.usage))
         return completion
 
 
@@ -150,9 +150,9 @@ def usage_of(report: Mapping[str, Any]) -> Usage:
     )
 
 
-def _context(headers: Mapping[str, str], report: Any) -> dict[str, Any]:
-    known = context(headers)
-    return known | {"usage": usage_of(report), "cost": Cost()} if report else known
+def _context(headers: Mapping[str, str], usage: Usage) -> dict[str, Any]:
+    """Return what is known of the call, for an error."""
+    return context(headers) | ({"usage": usage, "cost": Cost()} if usage != Usage() else {})
 
 
 def _block(block: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class _Reader(BlockReader):
             case {"image": dict(image)}:
                 self._start(index, {"type": "image", "format": image.get("format")}, events)
             case _:
-                self._start(index, {}, events)
+                self._start(index, {"type": next(iter(start), None)}, events)
 
     def _take_delta(
         self, index: int | None, delta: dict[str, Any], events: list[StreamEvent]
@@ -265,4 +265,4 @@ class _Reader(BlockReader):
         return error
 
     def _context(self) -> dict[str, Any]:
-        return _context(self._headers, self._answer.get("usage"))
+        return _context(self._headers, usage_of(self._answer.get("usage", {})))

@@ -31,7 +31,14 @@ from llm_router.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from llm_router.wires.json_values import UnreadableError, object_or_empty, read_json, text_or_none
+from llm_router.wires.json_values import (
+    UnreadableError,
+    object_or_empty,
+    objects,
+    read_json,
+    sole_object,
+    text_or_none,
+)
 from llm_router.wires.parts import cost_of, reported, usage_of
 from llm_router.wires.text import LONGEST_MESSAGE, bounded, cut, label, page_sentence, sentence_in
 
@@ -48,6 +55,7 @@ _STATUSES: dict[int, type[ProviderError]] = {
     425: ProviderUnavailableError,
     429: RateLimitError,
     498: RateLimitError,  # Groq: the capacity of the flex tier is used up.
+    499: ProviderUnavailableError,  # Google, Cohere: somebody cancelled it.
     504: ProviderTimeoutError,
     524: ProviderTimeoutError,
 }
@@ -129,6 +137,25 @@ _WORDS = (
         ProviderUnavailableError,
         codes="provider_unavailable provider_overloaded temporarily_unavailable",
     ),
+    # Google's, which says 400 and 403 for many things: `reason`, or nothing but a sentence.
+    _row(
+        "any",
+        InsufficientCreditsError,
+        codes="billing_disabled",
+        words="enable billing on|prepayment credits are depleted",
+    ),
+    _row(
+        "400 401 403",
+        AuthenticationError,
+        codes="api_key_invalid access_token_expired credentials_missing",
+        words="api key not valid|api key expired|api key was reported as leaked"
+        "|unregistered callers",
+    ),
+    _row("400", PermissionDeniedError, words="user location is not supported"),
+    _row("400", ContextWindowExceededError, words="input token count…only supports up to"),
+    _row("400", ContentFilteredError, words="violate google's responsible ai"),
+    # Cohere's.
+    _row("498", ContentFilteredError, words="blocked input|blocked output|deny-listed"),
     # Z.AI and Moonshot say "max length" and "token limit", Hugging Face's TGI `max_new_tokens`.
     _row(
         "400 413 422 500",
@@ -172,18 +199,20 @@ _WORDS = (
         "|insufficient_balance|insufficient balance|used all available credits",
     ),
     _row("429", RateLimitError, codes="rate_limit_exceeded", words="rate limit|too many requests"),
-    _row("", 401, codes="authentication authentication_error"),
+    _row("", 401, codes="authentication authentication_error unauthenticated"),
     _row("", 403, codes="permission_denied permission_error"),
     _row("", 404, codes="not_found not_found_error"),
-    _row("", 429, codes="rate_limit_error"),
-    _row("", 500, codes="server server_error internal_server_error api_error unmapped"),
-    _row("", 503, codes="overloaded_error"),
+    _row("", 429, codes="rate_limit_error resource_exhausted"),
+    _row("", 500, codes="server server_error internal_server_error api_error unmapped internal"),
+    _row("", 503, codes="overloaded_error unavailable"),
+    _row("", 504, codes="deadline_exceeded"),
     _row(
         "",
         400,
         codes="invalid_request invalid_request_error invalid_prompt max_tokens_exceeded "
-        "precondition_failed unprocessable invalid_image image_too_large image_too_small "
-        "unsupported_image_format image_not_found image_download_failed",
+        "precondition_failed failed_precondition invalid_argument unprocessable invalid_image "
+        "image_too_large image_too_small unsupported_image_format image_not_found "
+        "image_download_failed",
     ),
 )
 # Sentences are searched for words no further than this.
@@ -208,15 +237,19 @@ _NUMBER = r"(\d[\d,]{0,20})"
 _LIMITS = (
     re.compile(rf"maximum (?:context|prompt) length (?:is|of) {_NUMBER}"),
     re.compile(rf"tokens? > {_NUMBER} maximum"),
+    re.compile(rf"exceed context limit: [\d,+ ]{{1,60}}> {_NUMBER}"),
     re.compile(rf"maximum number of (?:input )?tokens allowed \({_NUMBER}\)"),
     re.compile(rf"context (?:window|length|size)[^.\d]{{0,30}}{_NUMBER}"),
     re.compile(rf"model with {_NUMBER} maximum context length"),
+    re.compile(rf"only supports up to {_NUMBER}"),
+    re.compile(rf"tokens in the prompt cannot exceed {_NUMBER}"),
 )
 _REQUESTED = (
     re.compile(rf"you requested (?:about )?{_NUMBER} tokens"),
     re.compile(rf"(?:resulted in|request contains|prompt contains) {_NUMBER} tokens"),
     re.compile(rf"too long: {_NUMBER} tokens"),
-    re.compile(rf"input token count \({_NUMBER}\)"),
+    re.compile(rf"input token count (?:is )?\(?{_NUMBER}"),
+    re.compile(rf"cannot exceed \d{{1,20}} - received {_NUMBER}"),
 )
 _AFFORDABLE = (re.compile(rf"can only afford {_NUMBER}"),)
 
@@ -279,12 +312,12 @@ def read_error(
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    """Return the object that *body* is, an empty one for anything else."""
+    """Return the object that *body* is, or a list of one (Google); an empty one otherwise."""
     values = body.count(b",") + body.count(b"[") + body.count(b"{")
     if len(body) > _LARGEST_BODY or values > _MOST_VALUES:
         return {}
     try:
-        return object_or_empty(read_json(body))
+        return sole_object(read_json(body))
     except UnreadableError:
         return {}
 
@@ -377,7 +410,8 @@ class _Cause:
         self.quoted = object_or_empty(self.metadata.get("headers"))
         self.status = _status(error, status)
         self.message = self._message()
-        self.upstream = _upstream_sentence(self.metadata.get("raw"))
+        self.google = objects(error.get("details"))[:_MOST_NAMES]
+        self.upstream = _upstream_sentence(self.metadata.get("raw")) or _debug_info(self.google)
         self.upstream_provider = label(self.metadata.get("provider_name"))
         self.codes = [code for code in map(label, self._codes()) if code and _is_word(code)]
         self.code = self.codes[0] if self.codes else None
@@ -420,6 +454,8 @@ class _Cause:
         yield from (error.get("type"), object_or_empty(error.get("innererror")).get("code"))
         for name in (error.get("__type"), header(self.headers, "x-amzn-ErrorType")):
             yield _aws_name(name)
+        yield from (detail.get("reason") for detail in self.google)
+        yield error.get("status")
 
     def _message(self) -> str:
         said = text_or_none(self.error.get("message"))
@@ -482,6 +518,12 @@ def _upstream_sentence(raw: Any) -> str | None:
         return None
 
 
+def _debug_info(details: list[dict[str, Any]]) -> str | None:
+    """Return what Google adds to a sentence, which may be "$grpcMessage" and no more."""
+    found = (text_or_none(detail.get("detail")) for detail in details)
+    return next((cut(text) for text in found if text), None)
+
+
 def _aws_name(text: Any) -> str | None:
     """Return `X` of AWS's `X:http://…` and `com.amazon.…#X`."""
     return text.partition(":")[0].rpartition("#")[2] if isinstance(text, str) else None
@@ -530,8 +572,16 @@ def _retry_after(headers: Mapping[str, str], error: dict[str, Any], now: float) 
         metadata.get("retry_after_seconds"),
         metadata.get("retry_after"),
         object_or_empty(error.get("availability")).get("retry_after"),
+        *_retry_delays(error),
     )
     return next((wait for one in said if (wait := _wait(one, now)) is not None), None)
+
+
+def _retry_delays(error: dict[str, Any]) -> Iterator[str]:
+    """Return Google's waiting times, "34.07s"."""
+    for detail in objects(error.get("details"))[:_MOST_NAMES]:
+        if isinstance(delay := detail.get("retryDelay"), str):
+            yield delay.removesuffix("s")
 
 
 def _wait(said: Any, now: float) -> float | None:

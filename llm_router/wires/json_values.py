@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 MAX_DEPTH = 100
 _MAX_TOKENS = 10**12
 _MAX_MONEY_DIGITS = 60
+_LONGEST_MOMENT = 40
 
 
 class UnreadableError(ValueError):
@@ -136,12 +138,31 @@ def money(value: Any) -> Decimal | None:
     return value.copy_abs() if small and value.adjusted() < 9 else None
 
 
+def moment(value: Any) -> int | None:
+    """Return an ISO 8601 moment in whole seconds since the epoch; None for what is none.
+
+    One without a zone is UTC.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        when = datetime.fromisoformat(value[:_LONGEST_MOMENT])
+        return count(int(when.replace(tzinfo=when.tzinfo or UTC).timestamp()))
+    except (ValueError, OverflowError):
+        return None
+
+
 def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
 def object_or_empty(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def sole_object(value: Any) -> dict[str, Any]:
+    """Return an object, or the first of a list of them; an empty one for anything else."""
+    return object_or_empty(value[0] if isinstance(value, list) and value else value)
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

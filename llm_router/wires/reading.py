@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from llm_router.answers.stream_events import Finish, UsageReport
 from llm_router.errors import (
     EmptyResponseError,
     InvalidResponseError,
     ProviderConnectionError,
     ProviderError,
 )
-from llm_router.wires.errors import context
+from llm_router.usage import Usage
+from llm_router.wires.errors import context, error_from_object, read_error
 from llm_router.wires.json_values import (
     UnreadableError,
     has_surrogates,
     mend_all,
-    object_or_empty,
     read_json,
+    sole_object,
 )
 from llm_router.wires.text import page_sentence
 
@@ -26,8 +30,51 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
+    from llm_router.wires.base import StreamReader
 
 _HEAD_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class JSONWire(ABC):
+    """A `base.Wire` whose answers and errors are JSON objects.
+
+    *kind* is LiteLLM's name of the provider. *clock* gives seconds since the epoch.
+    """
+
+    kind: str
+    clock: Callable[[], float] = time.time
+
+    @abstractmethod
+    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+        """Return the reader of a stream that began with *headers*."""
+
+    @abstractmethod
+    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return what the object in the body of a 200 says, or raise the error that it is.
+
+        UnreadableError for an object that is no answer.
+        """
+
+    def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
+        """Return the whole answer that *body* is, or raise the ProviderError that it is."""
+        if status != 200:
+            raise self.read_error(status, headers, body)
+        return answer_in(body, headers, lambda answer: self.whole(answer, headers))
+
+    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error that an answer with a status other than 200 is; never raises."""
+        return read_error(status, headers, body, kind=self.kind, now=self.clock())
+
+    def error_of(
+        self, error: Any, headers: Mapping[str, str], known: Mapping[str, Any]
+    ) -> ProviderError:
+        """Return what an error object inside a 200 means, with what is *known* of the call."""
+        found = error_from_object(
+            error, status=None, headers=headers, body={}, kind=self.kind, now=self.clock()
+        )
+        found.fill(**known)
+        return found
 
 
 def answer_in(
@@ -134,12 +181,19 @@ class Reader(ABC):
         """Return why the wire says that the answer ended; None while it does not."""
 
     @abstractmethod
-    def _tell_end(self, events: list[StreamEvent]) -> None:
-        """Tell the finish and the bill, once each."""
-
-    @abstractmethod
     def _context(self) -> dict[str, Any]:
         """Return what is known of the call, for an error."""
+
+    def only(self, answer: dict[str, Any]) -> Completion:
+        """Return the answer that this one event is, for wires that write answers like events."""
+        self._finished = True
+        self._event(answer, [])
+        if self.error is not None:
+            raise self.error
+        completion = self.snapshot()
+        if is_empty(completion, self._finish_word()):
+            raise nothing_said(self._context())
+        return completion
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Return the events that *data* completes."""
@@ -204,6 +258,16 @@ class Reader(ABC):
         self.ended = self._finished = True
         self._tell_end(events)
 
+    def _tell_end(self, events: list[StreamEvent]) -> None:
+        """Tell the finish and the bill, once each."""
+        if self.error is not None:
+            return
+        said = self.snapshot()
+        if self._finish_word() is not None:
+            events.append(Finish(said.finish_reason, said.native_finish_reason))
+        if said.usage != Usage():
+            events.append(UsageReport(said.usage, said.cost))
+
     def _break_off(self, problem: str) -> None:
         """Note that nothing more can be read, which matters only before the end."""
         if not self.ended:
@@ -223,7 +287,7 @@ class Reader(ABC):
             )
         body = bytes(self._head)
         try:
-            answer = object_or_empty(read_json(body))
+            answer = sole_object(read_json(body))
         except UnreadableError as problem:
             return _unreadable(body, str(problem), self._headers)
         found = self._error_in(answer)

@@ -366,7 +366,7 @@ async def test_a_missing_driver_is_said_when_the_ledger_opens(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     config = LedgerConfig(url="postgres://me:pw@127.0.0.1/db", spool=str(tmp_path / "spool"))
-    ledger = Ledger.from_config(config)
+    ledger = Ledger(config)
     with pytest.raises(ConfigurationError, match=r"llm-router-litellm\[postgres\]"):
         await ledger.open()
     call().tell(ledger)

@@ -125,9 +125,13 @@ async def test_names_found_afterwards_are_cut_too(
     key = "sk-or-v1-0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
     async def fetch(response_id: str) -> Generation:
-        names = {"upstream_provider": f"{key} {NOISE}", "native_finish_reason": NOISE}
-        bill: dict[str, Any] = {"usage": Usage(), "cost": Cost.from_report(None)}
-        return Generation(response_id=response_id, **bill, **names)
+        return Generation(
+            response_id=response_id,
+            usage=Usage(),
+            cost=Cost.from_report(None),
+            upstream_provider=f"{key} {NOISE}",
+            native_finish_reason=NOISE,
+        )
 
     assert (await ledger.reconcile(fetch)).completed == 1
     (row,) = ledger.show(request.request_id).attempts

@@ -73,7 +73,7 @@ def test_nothing_stands_still_and_no_record_is_lost_when_finalisers_record_at_an
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     worker.join(20)
-    threading.settrace(before)  # type: ignore[arg-type]  # None is what it gives when there is none
+    threading.settrace(before)
     assert not worker.is_alive()
     assert len(told) > 100
     ledger.close()

@@ -315,7 +315,10 @@ def test_an_error_means_the_same_as_a_status_in_a_body_and_in_a_stream(
     ("sentence", "expected"),
     [
         ("prompt is too long: 203456 tokens > 200000 maximum", ContextWindowExceededError),
-        ("input length and `max_tokens` exceed context limit: 1 + 2", ContextWindowExceededError),
+        (
+            "input length and `max_tokens` exceed context limit: 9 + 9 > 9",
+            ContextWindowExceededError,
+        ),
         ("Your credit balance is too low to access the API", InsufficientCreditsError),
         ("You have reached your specified API usage limits.", InsufficientCreditsError),
         ("Output blocked by content filtering policy", ContentFilteredError),
@@ -328,6 +331,13 @@ def test_an_invalid_request_is_told_apart_by_its_sentence(
     assert type(failure(error_body("invalid_request_error", sentence), 400)) is expected
 
 
+def test_a_context_window_says_how_large_it_is() -> None:
+    sentence = "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000, less"
+    error = failure(error_body("invalid_request_error", sentence), 400)
+    assert isinstance(error, ContextWindowExceededError)
+    assert error.limit_tokens == 200_000
+
+
 def test_a_rate_limit_says_how_long_to_wait_whatever_the_headers_case() -> None:
     headers = {"retry-after": "44", "request-id": "req_2"}
     error = failure(b'{"type":"error","error":{"type":"rate_limit_error"}}', 429, headers)
@@ -335,8 +345,14 @@ def test_a_rate_limit_says_how_long_to_wait_whatever_the_headers_case() -> None:
 
 
 def test_an_error_event_without_an_object_is_an_error() -> None:
-    error = broken(BEGIN, event({"type": "error"}))
-    assert type(error) is ProviderUnavailableError
+    error = broken(BEGIN, event({"type": "error", "message": "Oh."}))
+    assert (type(error), error.message) == (ProviderUnavailableError, "Oh.")
+
+
+def test_an_empty_answer_keeps_its_id_and_its_bill() -> None:
+    error = failure(message(stop=None, usage=COUNTS | {"output_tokens": 0}))
+    assert type(error) is EmptyResponseError
+    assert (error.response_id, error.usage and error.usage.input_tokens) == ("msg_1", 543)
 
 
 # --- streams --------------------------------------------------------------------------------
@@ -389,7 +405,8 @@ def test_what_a_block_begins_with_counts() -> None:
 
 def test_deltas_of_a_block_that_was_not_started_are_read() -> None:
     packets = (delta(0, "text_delta", text="Hello!"), stop(0), text(0, " Bye."))
-    assert play(BEGIN, *packets, finish(), END)[0].text == "Hello! Bye."
+    untyped = (start(1, {}), delta(1, "text_delta", text=" Bye."))
+    assert play(BEGIN, *packets, *untyped, finish(), END)[0].text == "Hello! Bye. Bye."
 
 
 def test_what_the_provider_does_with_its_own_tools_is_passed_over() -> None:
@@ -491,6 +508,15 @@ def test_what_is_no_stream_is_an_error(
     assert sentence in error.message
 
 
+def test_pings_are_no_progress() -> None:
+    reader = WIRE.reader({})
+    reader.feed(PING * 5)
+    assert reader.data_events == 0
+    reader.feed(BEGIN + PING + text(0, "Hi"))
+    assert reader.data_events == 4
+    assert type(broken(PING)) is ProviderConnectionError
+
+
 def test_a_character_split_over_two_deltas_is_one_character() -> None:
     streamed, events = play(BEGIN, text(0, "a\ud83d", "\ude00b"), finish(), END)
     assert streamed.text == "a😀b"
@@ -513,11 +539,7 @@ def test_a_character_split_over_two_deltas_is_one_character() -> None:
     ids=["texts", "calls", "thinking", "deltas", "citations", "usage"],
 )
 def test_thousands_of_parts_are_collected_in_linear_time(packet: bytes) -> None:
-    def seconds(many: int) -> float:
-        body = packet * many
-        return wire_bodies.cpu_seconds(lambda: play(BEGIN, body, finish(), END))
-
-    assert seconds(8_000) < 2
+    assert wire_bodies.cpu_seconds(lambda: play(BEGIN, packet * 4_000, finish(), END)) < 2
 
 
 SEEDS = [

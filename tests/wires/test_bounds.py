@@ -25,7 +25,7 @@ from tests.wires.wire_bodies import (
 MIB = 2**20
 # Some 10 to 50 ms on an idle machine; seconds when the work grows faster than the text.
 ERROR_SECONDS = 0.25
-STREAM_SECONDS = 1.0
+STREAM_SECONDS = 3.0
 
 
 def error_with(message: str = "m", **more: Any) -> bytes:

@@ -15,7 +15,10 @@ from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
 from llm_router.wires.anthropic import AnthropicWire
 from llm_router.wires.base import Wire
+from llm_router.wires.cohere import CohereWire
 from llm_router.wires.converse import ConverseWire
+from llm_router.wires.gemini import GeminiWire
+from llm_router.wires.ollama import OllamaWire
 from llm_router.wires.openai import OpenAIWire
 from tests import recordings
 from tests.wires.frames import frames_in
@@ -23,20 +26,34 @@ from tests.wires.mutations import damaged, verdict
 from tests.wires.wire_bodies import cut_points, pieces
 
 FOLDER = recordings.FOLDER / "providers"
-UNREAD = ("gemini", "cohere", "ollama")
-WIRES: dict[str, Wire] = {"anthropic": AnthropicWire(), "bedrock": ConverseWire()}
+WIRES: dict[str, Wire] = {
+    "anthropic": AnthropicWire(),
+    "bedrock": ConverseWire(),
+    "cohere": CohereWire(),
+    "gemini": GeminiWire(),
+    "ollama": OllamaWire(),
+}
 # Before these bytes no answer is whole.
-ENDS = {"anthropic": rb'"stop_reason": ?"', "bedrock": b"messageStop"}
+ENDS = {
+    "anthropic": rb'"stop_reason": ?"',
+    "bedrock": b"messageStop",
+    "cohere": rb'"type": ?"message-end"',
+    "gemini": rb'"finishReason": ?"',
+    "ollama": rb'"done": ?true',
+}
+# What a wire calls the model and the answer; some name one of them, or neither.
+NAMES = {
+    "bedrock": ("", ""),
+    "cohere": ("", "id"),
+    "gemini": ("modelVersion", "responseId"),
+    "ollama": ("model", ""),
+}
 pytestmark = recordings.needed
 
 
 def our_recordings() -> dict[str, dict[str, Any]]:
     metas = {path.name: json.loads(path.read_text()) for path in FOLDER.glob("*.meta.json")}
-    return {
-        name.removesuffix(".meta.json"): meta
-        for name, meta in sorted(metas.items())
-        if meta["provider"] not in UNREAD
-    }
+    return {name.removesuffix(".meta.json"): meta for name, meta in sorted(metas.items())}
 
 
 RECORDINGS = our_recordings()
@@ -99,8 +116,9 @@ def test_every_field_is_what_the_bytes_say(name: str) -> None:
         return
     assert isinstance(found, Completion), found
     assert said(found) == truth | {"cost": truth["cost"] and Decimal(truth["cost"])}
-    named = RECORDINGS[name]["provider"] != "bedrock"  # Nothing in its body names the answer.
-    assert (bool(found.model), bool(found.response_id)) == (named, named)
+    names = NAMES.get(RECORDINGS[name]["provider"], ("model", "id"))
+    named = tuple(bool(word) and f'"{word}":'.encode() in body_of(name) for word in names)
+    assert (bool(found.model), bool(found.response_id)) == named
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -219,8 +219,8 @@ class AcompletionStream(EventStream):
         if not (wrapper.received_finish_reason or wrapper.intermittent_finish_reason):
             for choice in body["choices"]:
                 choice["finish_reason"] = None
-        if not any(getattr(one, "usage", None) for one in wrapper.chunks):
-            body.pop("usage", None)
+        if "usage" in body and not any(getattr(one, "usage", None) for one in wrapper.chunks):
+            del body["usage"]
         return b"data: " + json.dumps(body, default=str).encode() + b"\n\n"
 
     def _failure(self, error: Exception, *, idled: bool) -> LLMRouterError:
