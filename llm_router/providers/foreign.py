@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote
 
-from llm_router.errors import ConfigurationError, UnsupportedFeatureError
+from llm_router.answers.completion import Completion
+from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.reasoning import normalise_reasoning
-from llm_router.providers.aws import BEARER_VARIABLE, REGION_VARIABLES, SigV4, region_of
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import Secret
-from llm_router.providers.importing import quiet
+from llm_router.providers.importing import load_here, quiet
+from llm_router.providers.native import NativeProvider
 from llm_router.providers.requests import (
     STAND_IN,
     Prepared,
@@ -37,24 +36,29 @@ from llm_router.providers.requests import (
     dressed,
     given_options,
     messages_for,
-    sentence_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from llm_router.answers.completion import ToolCall
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import Message, ProviderRequest
-    from llm_router.providers.requests import Signature
+    from llm_router.providers.native import A, Asked
+    from llm_router.providers.requests import Builder, Signature
+    from llm_router.wires.base import Wire
 
 _KEPT = 256
 # Tools are looked for in the body; any limit is sent, also one that LiteLLM would set by itself.
 _NEVER_LOST = frozenset({"tools", "max_tokens", "max_completion_tokens"})
 _UNASKED = {"tool_choice": "auto", "parallel_tool_calls": True}
 _ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")
+_SCHEMAS = frozenset({"output_format", "output_config", "outputConfig"})
 _SOME_MESSAGES = [{"role": "user", "content": "x"}]
 _SOME_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-_JSON = {"Content-Type": "application/json"}
+JSON_BODY = {"Content-Type": "application/json"}
+_BETA = "anthropic-beta"
+_COHERES = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,24 @@ class _Target:
     headers: Mapping[str, str]
     supported: frozenset[str]
     """The options that LiteLLM lists for it."""
+
+
+class ForeignProvider(NativeProvider):
+    """A provider row with a wire of its own, which is not OpenAI's."""
+
+    def __init__(
+        self, name: str, row: ProviderConfig, wire: Wire, builder: type[ForeignBuilder]
+    ) -> None:
+        super().__init__(name, row, wire)
+        self._kind_of_builder = builder
+
+    def _new_builder(self) -> Builder:
+        return self._kind_of_builder(load_here(), self._row, self.name)
+
+    def _priced(self, answer: A, request: Asked) -> A:
+        if isinstance(answer, Completion):
+            answer = replace(answer, tool_calls=_with_ids(answer))
+        return super()._priced(answer, request)
 
 
 class ForeignBuilder:
@@ -91,6 +113,7 @@ class ForeignBuilder:
         self.key = Secret(row.key or self._key_of_the_environment())
         self.address = row.base_url or self.own_address
         self.sign: Signature | None = None
+        self.keyed = bool(self.key or row.headers)
         self._targets = lru_cache(_KEPT)(self._target)
         self._carries = lru_cache(_KEPT)(self._is_carried)
 
@@ -137,7 +160,7 @@ class ForeignBuilder:
         found: dict[str, str] = config.validate_environment(
             {}, model, [], {}, {}, api_key=STAND_IN, api_base=self.address
         )
-        return _JSON | found
+        return found if "content-type" in found else JSON_BODY | found
 
     def _headers(self, model: str, added: Mapping[str, str]) -> Mapping[str, str]:
         """Return the headers; *added* is what LiteLLM adds for this very body."""
@@ -169,6 +192,12 @@ class ForeignBuilder:
 
     def _correct(self, mapped: dict[str, Any], asked: Mapping[str, Any]) -> None:
         """Put right what LiteLLM made of *asked*."""
+
+    def _require_schema(self, mapped: dict[str, Any]) -> None:
+        """Raise where LiteLLM would ask for a tool call that only it turns back into text."""
+        mapped.pop("json_mode", None)
+        if not mapped.keys() & _SCHEMAS:
+            raise self._unserved("response_format", "Ask by a tool, as `parse` does.")
 
     def _check_reasoning(self, asked: Mapping[str, Any], mapped: Mapping[str, Any]) -> None:
         """Raise UnsupportedFeatureError where LiteLLM turned a level or a budget into another."""
@@ -240,8 +269,7 @@ class ForeignBuilder:
         return f"anthropic/{model}" if "claude" in model else ""
 
     def _check_parts(self, turn: Mapping[str, Any]) -> None:
-        content = turn.get("content")
-        for part in content if isinstance(content, list) else ():
+        for part in parts_of(turn):
             kind = part.get("type")
             if kind not in self.takes:
                 raise self._unserved(f"{kind} in messages")
@@ -284,10 +312,10 @@ class ForeignBuilder:
 
 
 class AnthropicBuilder(ForeignBuilder):
-    """Requests of `/v1/messages`.
+    """Requests of Anthropic's `/v1/messages`.
 
     A limit of tokens is a must there: without one LiteLLM's for the model is sent. Tools that
-    were called earlier and are not among those of this call are named, and none may be called.
+    were called earlier are declared again in a call without tools, and none may be called.
     """
 
     own_address = "https://api.anthropic.com"
@@ -305,13 +333,10 @@ class AnthropicBuilder(ForeignBuilder):
 
     def _correct(self, mapped: dict[str, Any], asked: Mapping[str, Any]) -> None:
         if "response_format" in asked:
-            self._check_schema(mapped)
+            self._require_schema(mapped)
 
-    def _check_schema(self, mapped: dict[str, Any]) -> None:
-        """Raise where LiteLLM would ask for a tool call that only it turns back into text."""
-        mapped.pop("json_mode", None)
-        if not mapped.keys() & {"output_format", "output_config", "outputConfig"}:
-            raise self._unserved("response_format", "Ask by a tool, as `parse` does.")
+    def _author(self, model: str) -> str:
+        return f"anthropic/{model}"
 
     def _check_url(self, url: str) -> None:
         if not url.startswith("https://"):
@@ -322,10 +347,9 @@ class AnthropicBuilder(ForeignBuilder):
     ) -> None:
         if details:
             turn["thinking_blocks"] = [_without_format(one) for one in details]
-        content = turn.get("content")
-        for part in content if isinstance(content, list) else ():
+        for part in parts_of(turn):
             file = part.get("file") or {}
-            if "://" in file.get("file_data", ""):  # LiteLLM would fetch it
+            if "://" in file.get("file_data", ""):  # LiteLLM would fetch it, and passes this one
                 part["file"] = {"file_id": file["file_data"], "format": "application/pdf"}
 
     def _written(
@@ -337,101 +361,79 @@ class AnthropicBuilder(ForeignBuilder):
     ) -> dict[str, Any]:
         config, mapped = self._targets(model).config, self._mapped(model, asked)
         found = config.validate_environment({}, model, messages, mapped, {}, api_key=STAND_IN)
-        body: dict[str, Any] = by_litellm(
-            self._name, config.transform_request, model, messages, mapped, {}, found
-        )
-        added |= {name: value for name, value in found.items() if name == "anthropic-beta"}
+        transform = config.transform_request
+        body: dict[str, Any] = by_litellm(self._name, transform, model, messages, mapped, {}, found)
+        added |= {name: value for name, value in found.items() if name == _BETA}
         return body
 
     def _headers(self, model: str, added: Mapping[str, str]) -> Mapping[str, str]:
         """Add the betas that the body needs to those of the row."""
         headers = self._targets(model).headers
-        beta = added.get("anthropic-beta")
-        if not beta:
+        if _BETA not in added:
             return headers
-        theirs = {n: value for n, value in headers.items() if n.lower() == "anthropic-beta"}
-        joined_up = {n: Secret(f"{value},{beta}") for n, value in theirs.items()}
-        return {**headers, **(joined_up or {"anthropic-beta": beta})}
+        theirs = {n: value for n, value in headers.items() if n.lower() == _BETA}
+        both = {n: Secret(f"{value},{added[_BETA]}") for n, value in theirs.items()}
+        return {**headers, **(both or added)}
 
     def _declared(self, body: Mapping[str, Any]) -> set[str]:
         return {tool[key] for tool in body["tools"] for key in ("name", "type") if key in tool}
 
 
-class ConverseBuilder(AnthropicBuilder):
-    """Requests of Bedrock's Converse, by a bearer key or signed.
+class CohereBuilder(ForeignBuilder):
+    """Requests of Cohere's `/v2/chat`, whose words are those of its reference for the endpoint.
 
-    Without `tools` LiteLLM turns earlier calls into text: those that were called are named again.
-    The wire has no word that forbids to call them.
+    One function can be forced where it is the only one.
     """
 
-    variables = (BEARER_VARIABLE,)
-    format = "converse"
-    takes = frozenset({"text", "image_url", "file", "document"})
-    named: ClassVar[Mapping[str, str]] = {"top_k": "top_k", "metadata": "requestMetadata"}
-    streamed: ClassVar[Mapping[str, Any]] = {}
-
-    def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
-        super().__init__(litellm, row, name)
-        region = region_of(row.region, row.base_url)
-        self.sign = None if self.key or region is None else SigV4.found(region)
-        if region is None and row.base_url is None:
-            raise ConfigurationError(
-                f"provider {name!r}: in which region is Bedrock asked?",
-                hint=f"Set providers.{name}.region, or {REGION_VARIABLES[0]}.",
-            )
-        if row.base_url is None:
-            self.address = f"https://bedrock-runtime.{region}.amazonaws.com"
-            self._refuse_nobody()
-
-    def _refuse_nobody(self) -> None:
-        if not self.key and self.sign is None:
-            raise ConfigurationError(
-                f"provider {self._name!r}: there are no credentials for Bedrock",
-                hint=f"Set {BEARER_VARIABLE}, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-            )
-
-    def _url(self, model: str, *, stream: bool) -> str:
-        # A colon stays: aiohttp would write an encoded one as it was, and AWS sign another path.
-        name = quote(model.removeprefix("converse/"), safe=":")
-        return f"{self.address}/model/{name}/converse{'-stream' if stream else ''}"
-
-    def _config(self, model: str) -> Any:
-        return self._litellm.AmazonConverseConfig()
-
-    def _found_headers(self, config: Any, model: str) -> dict[str, str]:
-        return {**_JSON, "Authorization": f"Bearer {STAND_IN}"}
-
-    def _headers(self, model: str, added: Mapping[str, str]) -> Mapping[str, str]:
-        return self._targets(model).headers
+    own_address = "https://api.cohere.com"
+    path = "/v2/chat"
+    variables = ("COHERE_API_KEY", "CO_API_KEY")
+    format = "cohere"
+    named: ClassVar[Mapping[str, str]] = {
+        "top_k": "k",
+        "logprobs": "logprobs",
+        "thinking": "thinking",
+        "response_format": "response_format",
+        "tool_choice": "tool_choice",
+    }
 
     def _asked(self, request: ProviderRequest) -> dict[str, Any]:
-        asked = ForeignBuilder._asked(self, request)
-        if not asked.get("tools") and (past := past_tools(request.messages)):
-            asked["tools"] = past
+        reasoning, request = _reasoning_apart(request)
+        asked = super()._asked(request)
+        if reasoning is not None:
+            asked["thinking"] = self._thinking(reasoning)
+        if "response_format" in asked:
+            asked["response_format"] = _cohere_format(asked["response_format"])
+        if asked.get("tool_choice") not in (None, "auto"):
+            asked["tool_choice"] = self._choice(asked)
         return asked
 
+    def _thinking(self, reasoning: Mapping[str, Any]) -> dict[str, Any]:
+        if budget := reasoning.get("max_tokens"):
+            return {"type": "enabled", "token_budget": budget}
+        if reasoning.get("effort") not in (None, "none"):
+            raise self._unserved("reasoning effort", "It can be True, False or a budget.")
+        enabled = reasoning.get("enabled", "effort" not in reasoning)
+        return {"type": "enabled" if enabled else "disabled"}
+
+    def _choice(self, asked: Mapping[str, Any]) -> str:
+        choice, tools = asked["tool_choice"], asked["tools"]
+        if isinstance(choice, str):
+            return choice.upper()
+        if [tool.get("function", {}).get("name") for tool in tools] != [choice["function"]["name"]]:
+            raise self._unserved("tool_choice of one tool among others")
+        return "REQUIRED"
+
     def _check_url(self, url: str) -> None:
-        ForeignBuilder._check_url(self, url)
+        """Accept it: Cohere fetches images."""
 
     def _adapt(
         self, message: Message, turn: dict[str, Any], details: list[Any], kept: list[Any]
     ) -> None:
-        """Let LiteLLM place stand-ins: it would lose what is redacted."""
-        stand_ins = []
+        for name in turn.keys() - _COHERES:
+            del turn[name]
         for detail in details:
-            # What nobody signed nobody checks, and models that sign nothing refuse it.
-            if "data" in detail or detail.get("signature"):
-                stand_ins.append({"type": "thinking", "thinking": f"{len(kept)}", "signature": "-"})
-                kept.append(_reasoning_content(detail))
-        if stand_ins:
-            turn["thinking_blocks"] = stand_ins
-
-    def _restore(self, body: dict[str, Any], kept: list[Any]) -> None:
-        for message in body["messages"] if kept else ():
-            for block in message["content"]:
-                if "reasoningContent" in block:
-                    place = int(block["reasoningContent"]["reasoningText"]["text"])
-                    block["reasoningContent"] = kept[place]
+            turn["tool_plan"] = detail["tool_plan"]
 
     def _written(
         self,
@@ -440,86 +442,92 @@ class ConverseBuilder(AnthropicBuilder):
         asked: Mapping[str, Any],
         added: dict[str, str],
     ) -> dict[str, Any]:
-        body = ForeignBuilder._written(self, model, messages, asked, added)
-        if "tool_choice" in asked:  # LiteLLM asks for another one beside thinking
-            chosen = self._mapped(model, {"tool_choice": asked["tool_choice"]})
-            body["toolConfig"]["toolChoice"] = chosen["tool_choice"]
+        body = super()._written(model, messages, asked, added)
+        if asked.get("tool_choice") == "auto":
+            body.pop("tool_choice", None)
         return body
 
-    def _declared(self, body: Mapping[str, Any]) -> set[str]:
-        tools = body["toolConfig"]["tools"]
-        return {tool["toolSpec"]["name"] for tool in tools if "toolSpec" in tool}
+
+class OllamaBuilder(ForeignBuilder):
+    """Requests of Ollama's `/api/chat`. Its streams are not asked for: they are declined."""
+
+    own_address = "http://localhost:11434"
+    path = "/api/chat"
+    named: ClassVar[Mapping[str, str]] = {
+        "top_k": "top_k",
+        "min_p": "min_p",
+        "frequency_penalty": "frequency_penalty",
+        "presence_penalty": "presence_penalty",
+        "repetition_penalty": "repeat_penalty",
+        "think": "think",
+    }
+
+    def _asked(self, request: ProviderRequest) -> dict[str, Any]:
+        reasoning, request = _reasoning_apart(request)
+        asked = super()._asked(request)
+        if reasoning is not None:
+            asked["think"] = self._think(reasoning, request.model)
+        return asked
+
+    def _think(self, reasoning: Mapping[str, Any], model: str) -> bool | str:
+        """Return how much to think: gpt-oss takes levels, and only levels; the others none."""
+        effort = reasoning.get("effort")
+        if reasoning.keys() - {"effort", "enabled"}:
+            raise self._unserved("reasoning but True, False or an effort")
+        if effort in (None, "none"):
+            return bool(reasoning.get("enabled", effort is None))
+        if "gpt-oss" not in model:
+            raise self._unserved(f"reasoning effort for {model}", "It can only be True there.")
+        return str(effort)
 
 
-class GeminiBuilder(ForeignBuilder):
-    """Requests of `generateContent` at the Gemini API."""
+def _with_ids(answer: Completion) -> tuple[ToolCall, ...]:
+    """Return the calls, each with an id by which its result can refer to it.
 
-    own_address = "https://generativelanguage.googleapis.com"
-    path = "/v1beta"
-    variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-    format = "gemini"
-    takes = frozenset({"text", "image_url", "input_audio", "file", "video_url"})
-    named: ClassVar[Mapping[str, str]] = {"top_k": "top_k"}
-    streamed: ClassVar[Mapping[str, Any]] = {}
-    uploaded: ClassVar[tuple[str, ...]] = (
-        "https://generativelanguage.googleapis.com/v1beta/files/",
-        "https://www.youtube.com/",
-        "https://youtu.be/",
+    Older models of Gemini and older servers of Ollama give none, and need none back.
+    """
+    stem = answer.response_id or answer.created or "unknown"
+    return tuple(
+        call if call.id else replace(call, id=f"call_{stem}_{place}")
+        for place, call in enumerate(answer.tool_calls)
     )
-    """What the provider reads by itself."""
 
-    def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
-        super().__init__(litellm, row, name)
-        with quiet():
-            from litellm.llms.vertex_ai.gemini import transformation
-        self._transform = transformation._transform_request_body
 
-    def _url(self, model: str, *, stream: bool) -> str:
-        base = self.address if re.search(r"/v\d\w*$", self.address) else self.address + self.path
-        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        return f"{base}/{self._place(model)}:{verb}"
+def joined(base: str, path: str) -> str:
+    """Return *path* at *base*, which may end with the beginning of it."""
+    ends = [place for place, letter in enumerate(path) if letter == "/" and place] + [len(path)]
+    shared = next((end for end in reversed(ends) if base.endswith(path[:end])), 0)
+    return base + path[shared:]
 
-    def _place(self, model: str) -> str:
-        name = quote(model)
-        return name if "/" in model else f"models/{name}"
 
-    def _found_headers(self, config: Any, model: str) -> dict[str, str]:
-        return {**_JSON, "x-goog-api-key": STAND_IN}
+def past_tools(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return declarations of the functions that *messages* call, of which only names are known."""
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    names = dict.fromkeys(call["function"]["name"] for call in calls)
+    schema = {"type": "object", "properties": {}}
+    return [{"type": "function", "function": {"name": n, "parameters": schema}} for n in names]
 
-    def _correct(self, mapped: dict[str, Any], asked: Mapping[str, Any]) -> None:
-        if "temperature" not in asked:  # LiteLLM has one of its own for newer models
-            mapped.pop("temperature", None)
 
-    def _check_url(self, url: str) -> None:
-        if not url.startswith(self.uploaded):
-            super()._check_url(url)
+def parts_of(turn: Mapping[str, Any]) -> list[Any]:
+    """Return the parts of a message; none where it is text."""
+    content = turn.get("content")
+    return content if isinstance(content, list) else []
 
-    def _adapt(
-        self, message: Message, turn: dict[str, Any], details: list[Any], kept: list[Any]
-    ) -> None:
-        content = turn.get("content")
-        for part in content if isinstance(content, list) else ():
-            if part["type"] == "video_url":  # which LiteLLM would leave out
-                url = part.pop("video_url")["url"]
-                video = {"file_data": url} if url.startswith("data:") else _video(url)
-                part |= {"type": "file", "file": video}
-        if message.get("role") == "assistant" and message.get("images"):
-            turn["images"] = copied(message["images"])
-        for call in turn.get("tool_calls") or ():
-            # Of two calls that are alike LiteLLM would leave one out.
-            kept.append(call["function"]["arguments"])
-            call["function"]["arguments"] = json.dumps({"place": len(kept) - 1})
-        ...
 
-    def _written(
-        self,
-        model: str,
-        messages: list[dict[str, Any]],
-        asked: Mapping[str, Any],
-        added: dict[str, str],
-    ) -> dict[str, Any]:
-        mapped = self._mapped(model, asked)
-        body: dict[str, Any] = by_litellm(
-            self._name, self._transform, messages, model, mapped, self._provider, {}, None
-        )
-        return body
+def _without_format(detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in detail.items() if name != "format"}
+
+
+def _reasoning_apart(
+    request: ProviderRequest,
+) -> tuple[dict[str, Any] | None, ProviderRequest]:
+    """Return what is asked of reasoning, and the request without it."""
+    params = dict(request.params)
+    reasoning = normalise_reasoning(params.pop("reasoning", None))
+    return reasoning, replace(request, params=params)
+
+
+def _cohere_format(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    if asked.get("type") != "json_schema":
+        return asked
+    return {"type": "json_object", "json_schema": asked["json_schema"]["schema"]}

@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from llm_router.config.checks import AZURE_API_VERSION
 from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
 from llm_router.options.request import refuse_ours
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 STAND_IN = "llm-router-no-key"
 """Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
-AZURE_API_VERSION = "2024-10-21"
-"""The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
 _VERBATIM = frozenset({"response_format", "metadata", "user"})
@@ -75,6 +74,8 @@ class Builder(Protocol):
     """A URL at the provider, which tells host and scheme."""
     key: Secret
     """The row's, or one of the environment; empty where none is sent."""
+    keyed: bool
+    """Whether what is sent shows who asks: no proxy may read it."""
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request; nothing of the caller's is changed.
@@ -108,6 +109,7 @@ class RequestBuilder:
         self._litellm, self._row, self._name = litellm, row, name
         self._kind = row.kind(name)
         self._base_url, self.key = self._base_url_and_key()
+        self.keyed = bool(self.key or row.headers)
         self._targets = lru_cache(_KEPT)(self._target)
         self._scalars = lru_cache(_KEPT)(self._mapped)
         self.address = self._base_url or self._targets("any/model").url
@@ -316,6 +318,7 @@ def refusal_of(error: Exception, provider: str) -> LLMRouterError:
 def sentence_of(error: BaseException) -> str:
     """Return the words of one of LiteLLM's errors, without its own name before them."""
     text = str(getattr(error, "message", None) or error).strip()
+    text = text.partition("\nReceived Messages=")[0]  # it would repeat the prompt
     return text.removeprefix(f"litellm.{type(error).__name__}: ") or type(error).__name__
 
 

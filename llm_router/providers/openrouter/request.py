@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import refuse_ours
-from llm_router.providers.http import Secret
 from llm_router.providers.caching import marked_messages
+from llm_router.providers.http import Secret
 from llm_router.providers.requests import STAND_IN, Prepared, dressed
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class OpenRouterBuilder:
         found = config.validate_environment({}, "", [], {}, {}, api_key=STAND_IN)
         found |= attribution(row.app)
         self.key = Secret(row.key)
+        self.keyed = bool(row.key or row.headers)
         self.headers: Mapping[str, str] = dressed(found, self.key, row)
 
     def build(self, request: ProviderRequest) -> Prepared:
