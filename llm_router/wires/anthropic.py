@@ -8,14 +8,13 @@ final usage), `message_stop`. It may break off with an `error` event in place of
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.stream_events import RefusalDelta
 from llm_router.usage import Cost, Usage
 from llm_router.wires.blocks import BlockReader, completion_of
-from llm_router.wires.errors import context, error_from_object, read_error
+from llm_router.wires.errors import context, error_from_object
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -26,11 +25,11 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import answer_in, is_empty, nothing_said
+from llm_router.wires.reading import JSONWire, is_empty, nothing_said
 from llm_router.wires.sse import SSEDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
@@ -61,24 +60,10 @@ _DELTAS = {
 
 
 @dataclass(frozen=True)
-class AnthropicWire:
-    """The wire of messages. Implements `base.Wire`.
-
-    *kind* is LiteLLM's name of the provider. *clock* gives seconds since the epoch.
-    """
+class AnthropicWire(JSONWire):
+    """The wire of messages. Implements `base.Wire`."""
 
     kind: str = "anthropic"
-    clock: Callable[[], float] = time.time
-
-    def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Return the whole answer that *body* is, or raise the ProviderError that it is."""
-        if status != 200:
-            raise self.read_error(status, headers, body)
-        return answer_in(body, headers, lambda answer: self._whole(answer, headers))
-
-    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error that an answer with a status other than 200 is; never raises."""
-        return read_error(status, headers, body, kind=self.kind, now=self.clock())
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
@@ -101,7 +86,8 @@ class AnthropicWire:
             now=self.clock(),
         )
 
-    def _whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is, or raise the error that it is."""
         error = self.error_in(answer, headers)
         if error is not None:
             raise error

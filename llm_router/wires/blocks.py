@@ -29,15 +29,12 @@ from typing import TYPE_CHECKING, Any
 from llm_router.answers.completion import Citation, Completion, Image
 from llm_router.answers.stream_events import (
     CitationDelta,
-    Finish,
     ImageDelta,
     ReasoningDelta,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
-    UsageReport,
 )
-from llm_router.usage import Usage
 from llm_router.wires import parts
 from llm_router.wires.json_values import (
     json_text,
@@ -249,13 +246,3 @@ class BlockReader(Reader):
     def _call(self, block: _Block, arguments: str) -> ToolCallDelta:
         name = text_or_none(block.fields.get("name"))
         return ToolCallDelta(block.call, arguments, text_or_none(block.fields.get("id")), name)
-
-    def _tell_end(self, events: list[StreamEvent]) -> None:
-        """Tell the finish and the bill, once each."""
-        if self.error is not None:
-            return
-        said = self.snapshot()
-        if self._finish_word() is not None:
-            events.append(Finish(said.finish_reason, said.native_finish_reason))
-        if said.usage != Usage():
-            events.append(UsageReport(said.usage, said.cost))

@@ -10,13 +10,12 @@ exception. Shapes are those of botocore's model of `bedrock-runtime`.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_router.usage import Cost, Usage
 from llm_router.wires.blocks import BlockReader, completion_of
-from llm_router.wires.errors import context, error_from_object, header, read_error
+from llm_router.wires.errors import context, error_from_object, header
 from llm_router.wires.frames import FrameDecoder
 from llm_router.wires.json_values import (
     UnreadableError,
@@ -27,10 +26,10 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import answer_in, is_empty, nothing_said
+from llm_router.wires.reading import JSONWire, is_empty, nothing_said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
@@ -55,24 +54,10 @@ _STATUSES = {
 
 
 @dataclass(frozen=True)
-class ConverseWire:
-    """The wire of Bedrock's Converse. Implements `base.Wire`.
-
-    *kind* is LiteLLM's name of the provider. *clock* gives seconds since the epoch.
-    """
+class ConverseWire(JSONWire):
+    """The wire of Bedrock's Converse. Implements `base.Wire`."""
 
     kind: str = "bedrock"
-    clock: Callable[[], float] = time.time
-
-    def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Return the whole answer that *body* is, or raise the ProviderError that it is."""
-        if status != 200:
-            raise self.read_error(status, headers, body)
-        return answer_in(body, headers, lambda answer: self._whole(answer, headers))
-
-    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error that an answer with a status other than 200 is; never raises."""
-        return read_error(status, headers, body, kind=self.kind, now=self.clock())
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
@@ -87,7 +72,8 @@ class ConverseWire:
             error, status=status, headers=headers, body={}, kind=self.kind, now=self.clock()
         )
 
-    def _whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is, or raise the error that it is."""
         error = self.error_in(answer, headers)
         if error is not None:
             raise error

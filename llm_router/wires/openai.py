@@ -6,7 +6,6 @@ the same functions read that: a stream and a text mean the same by construction.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from llm_router.answers.stream_events import (
 from llm_router.errors import EmptyResponseError
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context, error_from_object, header, read_error
+from llm_router.wires.errors import context, error_from_object, header
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -36,11 +35,11 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import Reader, answer_in, is_empty, nothing_said
+from llm_router.wires.reading import JSONWire, Reader, is_empty, nothing_said
 from llm_router.wires.sse import SSEDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from llm_router.errors import ProviderError
     from llm_router.wires.base import StreamReader
@@ -50,7 +49,7 @@ _NAMES = ("id", "model", "provider", "created", "service_tier")
 
 
 @dataclass(frozen=True)
-class OpenAIWire:
+class OpenAIWire(JSONWire):
     """The wire of chat completions. Implements `base.Wire`.
 
     *kind* is LiteLLM's name of the provider: dialects are known by their shape, and by this only
@@ -58,20 +57,6 @@ class OpenAIWire:
     """
 
     kind: str = "openai"
-    clock: Callable[[], float] = time.time
-
-    def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Return the whole answer that *body* is, or raise the ProviderError that it is.
-
-        A 200 may hold an error, at the top or in a choice.
-        """
-        if status != 200:
-            raise self.read_error(status, headers, body)
-        return answer_in(body, headers, lambda answer: self._whole(answer, headers))
-
-    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error that an answer with a status other than 200 is; never raises."""
-        return read_error(status, headers, body, kind=self.kind, now=self.clock())
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
@@ -89,7 +74,8 @@ class OpenAIWire:
             error, status=None, headers=headers, body=answer, kind=self.kind, now=self.clock()
         )
 
-    def _whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is, or raise the error at its top or in a choice."""
         error = self.error_in(answer, headers)
         if error is not None:
             raise error

@@ -14,7 +14,7 @@ from llm_router.config.model import ProviderConfig
 from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
 from llm_router.options.messages import normalise_messages
 from llm_router.providers.importing import load_here, quiet
-from llm_router.providers.openrouter.request import OpenRouterBuilder
+from llm_router.providers.openrouter.provider import OpenRouterBuilder
 from llm_router.providers.registry import WIRES
 from llm_router.providers.requests import Prepared, RequestBuilder, config_of
 from tests.providers.scripted import answer, ask, chunk, provider, wire

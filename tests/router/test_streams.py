@@ -183,7 +183,7 @@ async def test_a_forgotten_stream_is_closed_when_it_is_collected(
     sandbox.fail("stalled_stream")
     stream = await router.stream("fast", "Hi").__aenter__()
     assert isinstance(await anext(stream), TextDelta)
-    assert sandbox.in_flight == 1
+    assert sandbox.in_flight >= 1
     del stream
     gc.collect()
     await asyncio.sleep(0)
