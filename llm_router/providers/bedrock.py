@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from llm_router.errors import ConfigurationError
-from llm_router.providers.foreign import JSON_BODY, ForeignBuilder, past_tools
+from llm_router.providers.foreign import JSON_BODY, Draft, ForeignBuilder, past_tools
 from llm_router.providers.http import Secret
 from llm_router.providers.requests import STAND_IN
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _BEARER = "AWS_BEARER_TOKEN_BEDROCK"
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _HOST = re.compile(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]{1,30})\.")
-_SERVICE = "bedrock"
 
 
 class ConverseBuilder(ForeignBuilder):
@@ -45,21 +44,23 @@ class ConverseBuilder(ForeignBuilder):
     streamed: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
-        region = region_of(row.region, row.base_url)
-        if region is None and row.base_url is None:
-            raise ConfigurationError(
-                f"provider {name!r}: in which region is Bedrock asked?",
-                hint=f"Set providers.{name}.region, or {_REGIONS[0]}.",
-            )
-        self.own_address = f"https://bedrock-runtime.{region}.amazonaws.com"
+        self._region = region_of(row.region, row.base_url)
         super().__init__(litellm, row, name)
-        self.sign = None if self.key or region is None else SigV4.found(region)
+        self.sign = SigV4.found(self._region) if self._region and not self.key else None
         self.keyed = self.keyed or self.sign is not None
         if self.sign is None and not self.key and row.base_url is None:
             raise ConfigurationError(
                 f"provider {name!r}: there are no credentials for Bedrock",
                 hint=f"Set {_BEARER}, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
             )
+
+    def _own_address(self) -> str:
+        if self._region is None:
+            raise ConfigurationError(
+                f"provider {self._name!r}: in which region is Bedrock asked?",
+                hint=f"Set providers.{self._name}.region, or {_REGIONS[0]}.",
+            )
+        return f"https://bedrock-runtime.{self._region}.amazonaws.com"
 
     def _url(self, model: str, *, stream: bool) -> str:
         # A colon stays: aiohttp would send an encoded one decoded, and another path be signed.
@@ -85,36 +86,29 @@ class ConverseBuilder(ForeignBuilder):
     def _author(self, model: str) -> str:
         return f"anthropic/{model}" if "claude" in model else ""
 
-    def _adapt(
-        self, message: Message, turn: dict[str, Any], details: list[Any], kept: list[Any]
-    ) -> None:
+    def _adapt(self, draft: Draft, turn: dict[str, Any], message: Message) -> None:
         """Have LiteLLM place stand-ins: it loses or changes what is redacted."""
         stand_ins = []
-        for detail in details:
+        for detail in self._own(message):
             # What nobody signed nobody checks, and models that sign nothing refuse it.
             if "data" in detail or detail.get("signature"):
-                stand_ins.append({"type": "thinking", "thinking": f"{len(kept)}", "signature": "-"})
-                kept.append(_reasoning_content(detail))
+                number = f"{len(draft.kept)}"
+                stand_ins.append({"type": "thinking", "thinking": number, "signature": number})
+                draft.kept.append(_reasoning_content(detail))
         if stand_ins:
             turn["thinking_blocks"] = stand_ins
 
-    def _restore(self, body: dict[str, Any], kept: list[Any]) -> None:
-        for message in body["messages"] if kept else ():
+    def _restore(self, draft: Draft, body: dict[str, Any]) -> None:
+        for message in body["messages"] if draft.kept else ():
             for block in message["content"]:
                 if "reasoningContent" in block:
                     place = int(block["reasoningContent"]["reasoningText"]["text"])
-                    block["reasoningContent"] = kept[place]
+                    block["reasoningContent"] = draft.kept[place]
 
-    def _written(
-        self,
-        model: str,
-        messages: list[dict[str, Any]],
-        asked: Mapping[str, Any],
-        added: dict[str, str],
-    ) -> dict[str, Any]:
-        body = super()._written(model, messages, asked, added)
-        if "tool_choice" in asked:  # beside thinking LiteLLM asks for another one
-            alone = self._mapped(model, {"tool_choice": asked["tool_choice"]})
+    def _written(self, draft: Draft) -> dict[str, Any]:
+        body = super()._written(draft)
+        if "tool_choice" in draft.asked:  # beside thinking LiteLLM asks for another one
+            alone = self._mapped(draft.model, {"tool_choice": draft.asked["tool_choice"]})
             body["toolConfig"]["toolChoice"] = alone["tool_choice"]
         return body
 
@@ -142,7 +136,7 @@ def region_of(stated: str | None, base_url: str | None) -> str | None:
 class SigV4:
     """Signs requests to Bedrock in one region. Making one blocks: it looks for credentials."""
 
-    names = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token")
+    names: tuple[str, ...] = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token")
 
     def __init__(self, region: str, credentials: Any) -> None:
         self._region, self._credentials = region, credentials
@@ -152,10 +146,9 @@ class SigV4:
     @classmethod
     def found(cls, region: str) -> SigV4 | None:
         """Return the signature of whom botocore finds; None when it finds nobody."""
-        botocore = importlib.import_module("botocore.session")
         for module in ("auth", "awsrequest", "exceptions"):
-            importlib.import_module(f"botocore.{module}")
-        credentials = botocore.Session().get_credentials()
+            _botocore(module)
+        credentials = _botocore("session").Session().get_credentials()
         return None if credentials is None else cls(region, credentials)
 
     async def __call__(self, url: str, content: bytes) -> Mapping[str, str]:
@@ -168,15 +161,16 @@ class SigV4:
         return self._signed(url, content)
 
     def _signed(self, url: str, content: bytes) -> dict[str, str]:
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import BotoCoreError
-
-        request = AWSRequest("POST", url, data=content)
+        request = _botocore("awsrequest").AWSRequest("POST", url, data=content)
+        signature = _botocore("auth").SigV4Auth(self._credentials, "bedrock", self._region)
         try:
-            SigV4Auth(self._credentials, _SERVICE, self._region).add_auth(request)
-        except BotoCoreError as error:
+            signature.add_auth(request)
+        except _botocore("exceptions").BotoCoreError as error:
             problem = ConfigurationError(f"AWS gives no credentials: {error}")
         else:
             return {name: Secret(value) for name, value in request.headers.items()}
         raise problem
+
+
+def _botocore(module: str) -> Any:
+    return importlib.import_module(f"botocore.{module}")

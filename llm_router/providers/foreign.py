@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -72,6 +72,20 @@ class _Target:
     """The options that LiteLLM lists for it."""
 
 
+@dataclass(slots=True)
+class Draft:
+    """One request while it is written."""
+
+    model: str
+    asked: dict[str, Any]
+    """The options by OpenAI's names."""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list)
+    """What stand-ins in the messages stand for, until the body is finished."""
+    added: dict[str, str] = field(default_factory=dict)
+    """Headers that belong to this very body."""
+
+
 class ForeignProvider(NativeProvider):
     """A provider row with a wire of its own, which is not OpenAI's."""
 
@@ -93,7 +107,7 @@ class ForeignProvider(NativeProvider):
 class ForeignBuilder:
     """The Builder of a row; each kind of provider is a subclass. Making one blocks: in a thread."""
 
-    own_address: ClassVar[str]
+    host: ClassVar[str]
     path: ClassVar[str]
     """What follows the host; a `base_url` may have the beginning of it, or all."""
     variables: ClassVar[tuple[str, ...]] = ()
@@ -111,7 +125,7 @@ class ForeignBuilder:
         self._litellm, self._row, self._name = litellm, row, name
         self._kind = row.kind(name)
         self.key = Secret(row.key or self._key_of_the_environment())
-        self.address = row.base_url or self.own_address
+        self.address = row.base_url or self._own_address()
         self.sign: Signature | None = None
         self.keyed = bool(self.key or row.headers)
         self._targets = lru_cache(_KEPT)(self._target)
@@ -119,24 +133,24 @@ class ForeignBuilder:
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request for the model and the options that were asked for."""
-        model, kept, added = request.model, list[Any](), dict[str, str]()
-        asked = self._asked(request)
-        messages = self._messages(request, asked, kept)
-        self._refuse_lost(model, asked)
-        body = self._written(model, messages, asked, added)
-        self._refuse_lost_tools(body, asked)
-        self._restore(body, kept)
-        if request.stream:
-            body |= self.streamed
-        body |= request.extra_body
-        url = self._url(model, stream=request.stream)
-        return Prepared(url, self._headers(model, added), body, self.sign)
+        draft = Draft(request.model, self._asked(request))
+        self._write_messages(draft, request)
+        self._refuse_lost(draft)
+        body = self._written(draft)
+        self._refuse_lost_tools(draft, body)
+        self._restore(draft, body)
+        body |= {**(self.streamed if request.stream else {}), **request.extra_body}
+        url = self._url(request.model, stream=request.stream)
+        return Prepared(url, self._headers(draft), body, self.sign)
 
     def target(self, model: str) -> tuple[str, Mapping[str, str]]:
         """Return the URL of a chat with *model*, and the headers of any request about it."""
         return self._url(model, stream=False), self._targets(model).headers
 
     # --- where, and who asks ---
+
+    def _own_address(self) -> str:
+        return self.host
 
     def _key_of_the_environment(self) -> str:
         if self._row.base_url is not None:
@@ -162,9 +176,8 @@ class ForeignBuilder:
         )
         return found if "content-type" in found else JSON_BODY | found
 
-    def _headers(self, model: str, added: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the headers; *added* is what LiteLLM adds for this very body."""
-        return self._targets(model).headers
+    def _headers(self, draft: Draft) -> Mapping[str, str]:
+        return self._targets(draft.model).headers
 
     # --- options ---
 
@@ -210,24 +223,26 @@ class ForeignBuilder:
         if effort is not None and level not in (None, effort):
             raise self._unserved(f"reasoning {effort!r} (it would be {level!r})")
 
-    def _refuse_lost(self, model: str, asked: Mapping[str, Any]) -> None:
-        for name, value in asked.items():
+    def _refuse_lost(self, draft: Draft) -> None:
+        for name, value in draft.asked.items():
             if name in _NEVER_LOST or _UNASKED.get(name) == value:
                 continue
-            if not self._carries(model, name, json.dumps(copied(value)), "tools" in asked):
+            text = json.dumps(copied(value))
+            if not self._carries(draft.model, name, text, "tools" in draft.asked):
                 raise self._unserved(name)
 
     def _is_carried(self, model: str, name: str, value: str, with_tools: bool) -> bool:
         """Return whether a small body is another one with the option; *value* is JSON."""
         without: dict[str, Any] = {"tools": [_SOME_TOOL]} if with_tools else {}
-        asked = without | {name: json.loads(value)}
-        bodies = [self._written(model, _SOME_MESSAGES, one, {}) for one in (asked, without)]
+        both = without | {name: json.loads(value)}, without
+        bodies = [self._written(Draft(model, asked, [*_SOME_MESSAGES])) for asked in both]
         return bodies[0] != bodies[1]
 
-    def _refuse_lost_tools(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    def _refuse_lost_tools(self, draft: Draft, body: Mapping[str, Any]) -> None:
         """Raise where a tool is not in the body by its own name (a function) or type."""
-        declared = self._declared(body) if "tools" in asked else ()
-        for tool in asked.get("tools") or ():
+        tools = draft.asked.get("tools") or ()
+        declared = self._declared(body) if tools else ()
+        for tool in tools:
             name = (tool.get("function") or {}).get("name") or tool.get("type")
             if name not in declared:
                 raise self._unserved(f"a tool called {name!r}")
@@ -244,25 +259,17 @@ class ForeignBuilder:
 
     # --- messages ---
 
-    def _messages(
-        self, request: ProviderRequest, asked: dict[str, Any], kept: list[Any]
-    ) -> list[dict[str, Any]]:
-        """Return copies of the messages in the form in which LiteLLM takes them.
-
-        *asked* gets the tools as they are marked for caching, *kept* what `_restore` needs.
-        """
-        marked = marked_messages(request, self._author(request.model), asked)
-        turns = messages_for(marked)
-        for message, turn in zip(marked, turns, strict=True):
+    def _write_messages(self, draft: Draft, request: ProviderRequest) -> None:
+        """Write copies of the messages as LiteLLM takes them, and the marks for caching."""
+        marked = marked_messages(request, self._author(request.model), draft.asked)
+        draft.messages = messages_for(marked)
+        for message, turn in zip(marked, draft.messages, strict=True):
             self._check_parts(turn)
             if turn.get("role") == "developer":
                 turn["role"] = "system"
             for call in turn.get("tool_calls") or ():
                 call["function"]["arguments"] = call["function"].get("arguments") or "{}"
-            details = message.get("reasoning_details") or ()
-            own = [copied(one) for one in details if one.get("format") == self.format]
-            self._adapt(message, turn, own, kept)
-        return turns
+            self._adapt(draft, turn, message)
 
     def _author(self, model: str) -> str:
         """Return `author/model`, by which the rule of cache breakpoints knows models."""
@@ -284,31 +291,28 @@ class ForeignBuilder:
         """Raise UnsupportedFeatureError for a URL that the provider does not fetch."""
         raise self._unserved("media by URL", hint="Send the bytes.")
 
-    def _adapt(
-        self, message: Message, turn: dict[str, Any], details: list[Any], kept: list[Any]
-    ) -> None:
-        """Put *details*, which *message* got from this wire, into *turn*; or into *kept*."""
+    def _adapt(self, draft: Draft, turn: dict[str, Any], message: Message) -> None:
+        """Put into *turn* what *message* got from this wire to be sent back."""
 
-    def _restore(self, body: dict[str, Any], kept: list[Any]) -> None:
-        """Put what was kept into the finished body."""
+    def _own(self, message: Message) -> list[Mapping[str, Any]]:
+        """Return what *message* got from this wire."""
+        details = message.get("reasoning_details") or ()
+        return [one for one in details if one.get("format") == self.format]
 
     # --- the body ---
 
-    def _written(
-        self,
-        model: str,
-        messages: list[dict[str, Any]],
-        asked: Mapping[str, Any],
-        added: dict[str, str],
-    ) -> dict[str, Any]:
-        """Return the body; headers that belong to it are put into *added*."""
-        transform = self._targets(model).config.transform_request
+    def _written(self, draft: Draft) -> dict[str, Any]:
+        """Return LiteLLM's body."""
+        transform = self._targets(draft.model).config.transform_request
+        mapped = self._mapped(draft.model, draft.asked)
         where = {"api_base": self.address, "custom_llm_provider": self._kind}
-        mapped = self._mapped(model, asked)
         body: dict[str, Any] = by_litellm(
-            self._name, transform, model, messages, mapped, where, added
+            self._name, transform, draft.model, draft.messages, mapped, where, draft.added
         )
         return body
+
+    def _restore(self, draft: Draft, body: dict[str, Any]) -> None:
+        """Put what was kept into the finished body."""
 
 
 class AnthropicBuilder(ForeignBuilder):
@@ -318,7 +322,7 @@ class AnthropicBuilder(ForeignBuilder):
     were called earlier are declared again in a call without tools, and none may be called.
     """
 
-    own_address = "https://api.anthropic.com"
+    host = "https://api.anthropic.com"
     path = "/v1/messages"
     variables = ("ANTHROPIC_API_KEY",)
     format = "anthropic"
@@ -342,34 +346,32 @@ class AnthropicBuilder(ForeignBuilder):
         if not url.startswith("https://"):
             super()._check_url(url)
 
-    def _adapt(
-        self, message: Message, turn: dict[str, Any], details: list[Any], kept: list[Any]
-    ) -> None:
-        if details:
-            turn["thinking_blocks"] = [_without_format(one) for one in details]
+    def _adapt(self, draft: Draft, turn: dict[str, Any], message: Message) -> None:
+        if own := self._own(message):
+            turn["thinking_blocks"] = [
+                {name: copied(value) for name, value in detail.items() if name != "format"}
+                for detail in own
+            ]
         for part in parts_of(turn):
             file = part.get("file") or {}
             if "://" in file.get("file_data", ""):  # LiteLLM would fetch it, and passes this one
-                part["file"] = {"file_id": file["file_data"], "format": "application/pdf"}
+                part["file"] = {"file_id": file["file_data"]}
 
-    def _written(
-        self,
-        model: str,
-        messages: list[dict[str, Any]],
-        asked: Mapping[str, Any],
-        added: dict[str, str],
-    ) -> dict[str, Any]:
-        config, mapped = self._targets(model).config, self._mapped(model, asked)
-        found = config.validate_environment({}, model, messages, mapped, {}, api_key=STAND_IN)
-        transform = config.transform_request
-        body: dict[str, Any] = by_litellm(self._name, transform, model, messages, mapped, {}, found)
-        added |= {name: value for name, value in found.items() if name == _BETA}
+    def _written(self, draft: Draft) -> dict[str, Any]:
+        """Return LiteLLM's body; what of the API is beta and in it goes into a header."""
+        config, mapped = self._targets(draft.model).config, self._mapped(draft.model, draft.asked)
+        found = config.validate_environment(
+            {}, draft.model, draft.messages, mapped, {}, api_key=STAND_IN
+        )
+        body: dict[str, Any] = by_litellm(
+            self._name, config.transform_request, draft.model, draft.messages, mapped, {}, found
+        )
+        draft.added |= {name: value for name, value in found.items() if name == _BETA}
         return body
 
-    def _headers(self, model: str, added: Mapping[str, str]) -> Mapping[str, str]:
-        """Add the betas that the body needs to those of the row."""
-        headers = self._targets(model).headers
-        if _BETA not in added:
+    def _headers(self, draft: Draft) -> Mapping[str, str]:
+        headers, added = self._targets(draft.model).headers, draft.added
+        if not added:
             return headers
         theirs = {n: value for n, value in headers.items() if n.lower() == _BETA}
         both = {n: Secret(f"{value},{added[_BETA]}") for n, value in theirs.items()}
@@ -385,7 +387,7 @@ class CohereBuilder(ForeignBuilder):
     One function can be forced where it is the only one.
     """
 
-    own_address = "https://api.cohere.com"
+    host = "https://api.cohere.com"
     path = "/v2/chat"
     variables = ("COHERE_API_KEY", "CO_API_KEY")
     format = "cohere"
@@ -404,7 +406,9 @@ class CohereBuilder(ForeignBuilder):
             asked["thinking"] = self._thinking(reasoning)
         if "response_format" in asked:
             asked["response_format"] = _cohere_format(asked["response_format"])
-        if asked.get("tool_choice") not in (None, "auto"):
+        if asked.get("tool_choice") == "auto":
+            del asked["tool_choice"]
+        elif "tool_choice" in asked:
             asked["tool_choice"] = self._choice(asked)
         return asked
 
@@ -427,31 +431,17 @@ class CohereBuilder(ForeignBuilder):
     def _check_url(self, url: str) -> None:
         """Accept it: Cohere fetches images."""
 
-    def _adapt(
-        self, message: Message, turn: dict[str, Any], details: list[Any], kept: list[Any]
-    ) -> None:
+    def _adapt(self, draft: Draft, turn: dict[str, Any], message: Message) -> None:
         for name in turn.keys() - _COHERES:
             del turn[name]
-        for detail in details:
+        for detail in self._own(message):
             turn["tool_plan"] = detail["tool_plan"]
-
-    def _written(
-        self,
-        model: str,
-        messages: list[dict[str, Any]],
-        asked: Mapping[str, Any],
-        added: dict[str, str],
-    ) -> dict[str, Any]:
-        body = super()._written(model, messages, asked, added)
-        if asked.get("tool_choice") == "auto":
-            body.pop("tool_choice", None)
-        return body
 
 
 class OllamaBuilder(ForeignBuilder):
     """Requests of Ollama's `/api/chat`. Its streams are not asked for: they are declined."""
 
-    own_address = "http://localhost:11434"
+    host = "http://localhost:11434"
     path = "/api/chat"
     named: ClassVar[Mapping[str, str]] = {
         "top_k": "top_k",
@@ -512,10 +502,6 @@ def parts_of(turn: Mapping[str, Any]) -> list[Any]:
     """Return the parts of a message; none where it is text."""
     content = turn.get("content")
     return content if isinstance(content, list) else []
-
-
-def _without_format(detail: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in detail.items() if name != "format"}
 
 
 def _reasoning_apart(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from llm_router.errors import ConfigurationError, InvalidRequestError
-from llm_router.providers.foreign import JSON_BODY, ForeignBuilder, parts_of
+from llm_router.providers.foreign import JSON_BODY, Draft, ForeignBuilder, parts_of
 from llm_router.providers.importing import quiet
 from llm_router.providers.requests import STAND_IN, by_litellm, copied
 
@@ -29,9 +29,9 @@ _UPLOADED = "https://generativelanguage.googleapis.com/v1beta/files/"
 class GeminiBuilder(ForeignBuilder):
     """Requests to the Gemini API."""
 
-    own_address = "https://generativelanguage.googleapis.com"
+    host = "https://generativelanguage.googleapis.com"
     path = "/v1beta"
-    variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    variables: ClassVar[tuple[str, ...]] = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     format = "gemini"
     takes = frozenset({"text", "image_url", "input_audio", "file", "video_url"})
     named: ClassVar[Mapping[str, str]] = {"top_k": "top_k"}
@@ -64,9 +64,7 @@ class GeminiBuilder(ForeignBuilder):
         if not url.startswith((_UPLOADED, *_VIDEOS)):
             super()._check_url(url)
 
-    def _adapt(
-        self, message: Message, turn: dict[str, Any], details: list[Any], kept: list[Any]
-    ) -> None:
+    def _adapt(self, draft: Draft, turn: dict[str, Any], message: Message) -> None:
         for part in parts_of(turn):
             if part["type"] == "video_url":  # which LiteLLM would leave out
                 part |= {"type": "file", "file": _file(part.pop("video_url")["url"])}
@@ -74,31 +72,25 @@ class GeminiBuilder(ForeignBuilder):
             return
         if images := message.get("images"):
             turn["images"] = copied(images)
-        first = len(kept)
+        kept, first = draft.kept, len(draft.kept)
         for call in turn.get("tool_calls") or ():
             # Of two calls that are alike LiteLLM would leave one out.
             kept.append(_arguments(call["function"]))
             call["function"]["arguments"] = json.dumps({_STANDS_IN: len(kept) - 1})
-        if details:
+        if own := self._own(message):
             turn.pop("images", None)
             turn["content"] = f"{_STANDS_IN}{len(kept)}"
-            kept.append(_Turn(message, details, range(first, len(kept))))
+            kept.append(_Turn(message, own, range(first, len(kept))))
 
-    def _restore(self, body: dict[str, Any], kept: list[Any]) -> None:
-        for content in body["contents"] if kept else ():
+    def _restore(self, draft: Draft, body: dict[str, Any]) -> None:
+        for content in body["contents"] if draft.kept else ():
             if content["role"] == "model":
-                content["parts"] = _restored(content["parts"], kept)
+                content["parts"] = _restored(content["parts"], draft.kept)
 
-    def _written(
-        self,
-        model: str,
-        messages: list[dict[str, Any]],
-        asked: Mapping[str, Any],
-        added: dict[str, str],
-    ) -> dict[str, Any]:
-        mapped = self._mapped(model, asked)
+    def _written(self, draft: Draft) -> dict[str, Any]:
+        mapped, name = self._mapped(draft.model, draft.asked), self._name
         body: dict[str, Any] = by_litellm(
-            self._name, self._transform, list(messages), model, mapped, self.provider, {}, None
+            name, self._transform, draft.messages, draft.model, mapped, self.provider, {}, None
         )
         return body
 
@@ -113,15 +105,13 @@ class VertexBuilder(GeminiBuilder):
     `base_url` is then `https://REGION-aiplatform.googleapis.com/v1/projects/ID/locations/REGION`.
     """
 
-    own_address = "https://aiplatform.googleapis.com"
+    host = "https://aiplatform.googleapis.com"
     path = "/v1"
     variables = ()
     place = "publishers/google/models/"
     provider = "vertex_ai"
 
     def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
-        if row.region is not None:
-            self.own_address = f"https://{row.region}-aiplatform.googleapis.com"
         super().__init__(litellm, row, name)
         bearer = any(header.lower() == "authorization" for header in row.headers)
         if row.base_url is None and not self.key and not bearer:
@@ -130,6 +120,10 @@ class VertexBuilder(GeminiBuilder):
                 hint=f"Set providers.{name}.api_key; or `path: acompletion`, by which LiteLLM asks "
                 "with Google's application default credentials.",
             )
+
+    def _own_address(self) -> str:
+        region = self._row.region
+        return self.host if region is None else f"https://{region}-aiplatform.googleapis.com"
 
     def _asked(self, request: ProviderRequest) -> dict[str, Any]:
         if not request.model.startswith("gemini"):
@@ -201,7 +195,7 @@ class _Unsent:
                 start, self._next[kind] = self._next[kind], detail[kind] + 1
                 *before, own = parts[start : self._next[kind]]
                 yield from before
-                yield own | _signature(detail)
+                yield {**own, **_signature(detail)}
 
     def rest(self) -> Iterator[Mapping[str, Any]]:
         yield from self.text_until(None)

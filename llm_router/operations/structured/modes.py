@@ -37,8 +37,8 @@ _MAX_REFUSALS = 2048
 _GRAMMAR_SERVERS = frozenset(
     {"hosted_vllm", "vllm", "lm_studio", "llamafile", "ollama", "ollama_chat"}
 )
-# What LiteLLM's `response_format` becomes at Claude depends on the model, and may be a tool call that
-# only LiteLLM turns back: a tool of our own is asked for. Ollama cannot be made to call one.
+# What LiteLLM's `response_format` becomes at Claude depends on the model, and may be a tool call
+# that only LiteLLM turns back: a tool is asked for outright. Ollama cannot be made to call one.
 _MODES: dict[str, tuple[StructuredMode, ...]] = {
     "anthropic": ("tool", "prompt"),
     "bedrock": ("tool", "prompt"),
