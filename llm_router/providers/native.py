@@ -20,6 +20,7 @@ from llm_router.providers.http import HttpClient, Secret, encode_json
 from llm_router.providers.importing import load_here
 from llm_router.providers.requests import RequestBuilder, masked
 from llm_router.providers.stream import HttpStream
+from llm_router.redaction import MASK
 from llm_router.usage import Prices
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ class NativeProvider:
             if self._builder is None:
                 builder = self._new_builder()
                 self.secrets = secrets_of(self._row, builder.key)
-                keyed = bool(builder.key or self._row.headers)
-                self._http = HttpClient(builder.address, keyed=keyed)
+                self._http = HttpClient(builder.address, keyed=builder.keyed)
                 self._http.prepare()
                 self._builder = builder
 
@@ -106,8 +106,10 @@ class NativeProvider:
         self, http: HttpClient, prepared: Prepared, answering: Callable[[str], None] | None
     ) -> aiohttp.ClientResponse:
         """Send one request of any operation; tell the id of its answer as soon as it is known."""
-        body = encode_json(prepared.body)
-        response = await http.send("POST", prepared.url, prepared.headers, body)
+        body, headers = encode_json(prepared.body), prepared.headers
+        if prepared.sign is not None:
+            headers = {**headers, **await prepared.sign(prepared.url, body)}
+        response = await http.send("POST", prepared.url, headers, body)
         answer_id = response.headers.get("X-Generation-Id")
         if answering is not None and answer_id is not None:
             answering(answer_id)
@@ -124,9 +126,10 @@ class NativeProvider:
         """Return the exact request, secrets masked. Needs `open()`; no I/O."""
         builder, _ = self._ready()
         prepared = builder.build(request)
-        return RequestPreview(
-            url=prepared.url, headers=masked(prepared.headers), body=prepared.body
-        )
+        headers = masked(prepared.headers)
+        if prepared.sign is not None:
+            headers |= dict.fromkeys(prepared.sign.names, MASK)
+        return RequestPreview(url=prepared.url, headers=headers, body=prepared.body)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent; a later request opens new ones."""

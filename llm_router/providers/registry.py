@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llm_router.providers.bedrock import ConverseBuilder
+from llm_router.providers.foreign import (
+    AnthropicBuilder,
+    CohereBuilder,
+    ForeignProvider,
+    OllamaBuilder,
+)
+from llm_router.providers.google import GeminiBuilder, VertexBuilder
+from llm_router.wires.anthropic import AnthropicWire
+from llm_router.wires.cohere import CohereWire
+from llm_router.wires.converse import ConverseWire
+from llm_router.wires.gemini import GeminiWire
+from llm_router.wires.ollama import OllamaWire
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
@@ -11,6 +24,7 @@ if TYPE_CHECKING:
 
     from llm_router.config.model import ProviderConfig
     from llm_router.providers.base import Chat
+    from llm_router.providers.foreign import ForeignBuilder
     from llm_router.wires.base import Wire
 
 # LiteLLM's names for those who speak OpenAI's wire: its `openai_compatible_providers` (a contract
@@ -31,13 +45,26 @@ _OPENAI_SHAPED = (
     "wandb", "xai", "xinference", "zai", "zerogpu",
 )  # fmt: skip
 WIRES: dict[str, Callable[[str], Wire]] = dict.fromkeys(_OPENAI_SHAPED, OpenAIWire)
-"""By LiteLLM's name of the provider; a kind without a wire goes through LiteLLM's own call."""
+"""Those who speak OpenAI's wire, by LiteLLM's name of the provider."""
+FOREIGN: dict[str, tuple[Callable[[str], Wire], type[ForeignBuilder]]] = {
+    "anthropic": (AnthropicWire, AnthropicBuilder),
+    "bedrock": (ConverseWire, ConverseBuilder),
+    "cohere": (CohereWire, CohereBuilder),
+    "cohere_chat": (CohereWire, CohereBuilder),
+    "gemini": (GeminiWire, GeminiBuilder),
+    "ollama_chat": (OllamaWire, OllamaBuilder),
+    "vertex_ai": (GeminiWire, VertexBuilder),
+}
+"""Those with a wire of their own. A kind without a wire goes through LiteLLM's own call."""
 
 
 def build_provider(name: str, row: ProviderConfig) -> Chat:
     """Return the provider for *row*."""
     kind = row.kind(name)
     wire = WIRES.get(kind)
+    if row.path == "native" and kind in FOREIGN:
+        foreign, builder = FOREIGN[kind]
+        return ForeignProvider(name, row, foreign(kind), builder)
     if wire is None or row.path == "acompletion":
         from llm_router.providers.acompletion.provider import AcompletionProvider
 

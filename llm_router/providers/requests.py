@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from llm_router.config.checks import AZURE_API_VERSION
 from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
 from llm_router.options.request import refuse_ours
@@ -37,14 +38,23 @@ if TYPE_CHECKING:
 
 STAND_IN = "llm-router-no-key"
 """Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
-AZURE_API_VERSION = "2024-10-21"
-"""The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
 _VERBATIM = frozenset({"response_format", "metadata", "user"})
 # OpenRouter's own keys of an assistant turn; other providers refuse a message that has them.
 _OPENROUTERS_OWN = frozenset({"reasoning", "reasoning_details", "annotations", "images"})
 _KEPT = 256
+
+
+class Signature(Protocol):
+    """Signs the bytes that go out."""
+
+    names: tuple[str, ...]
+    """The headers that it adds."""
+
+    async def __call__(self, url: str, content: bytes) -> Mapping[str, str]:
+        """Return the headers that sign *content* for *url*; ConfigurationError when none can."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Prepared:
     url: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+    sign: Signature | None = None
 
 
 class Builder(Protocol):
@@ -63,6 +74,8 @@ class Builder(Protocol):
     """A URL at the provider, which tells host and scheme."""
     key: Secret
     """The row's, or one of the environment; empty where none is sent."""
+    keyed: bool
+    """Whether what is sent shows who asks: no proxy may read it."""
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request; nothing of the caller's is changed.
@@ -96,6 +109,7 @@ class RequestBuilder:
         self._litellm, self._row, self._name = litellm, row, name
         self._kind = row.kind(name)
         self._base_url, self.key = self._base_url_and_key()
+        self.keyed = bool(self.key or row.headers)
         self._targets = lru_cache(_KEPT)(self._target)
         self._scalars = lru_cache(_KEPT)(self._mapped)
         self.address = self._base_url or self._targets("any/model").url
@@ -119,8 +133,8 @@ class RequestBuilder:
         # Told no address, huggingface's would ask the network for one; told no name, others would
         # look for the provider in 0.4 ms.
         where = {"api_base": target.url, "custom_llm_provider": self._kind}
-        body: dict[str, Any] = self._ask(
-            transform, request.model, messages, copied(mapped), where, {}
+        body: dict[str, Any] = by_litellm(
+            self._name, transform, request.model, messages, copied(mapped), where, {}
         )
         body.update(body.pop("extra_body", None) or {})
         # What transform_request takes out on its own account, a tool_choice without tools say.
@@ -146,22 +160,16 @@ class RequestBuilder:
         target = self._targets(model)
         given = {name: copied(value) for name, value in asked if name in target.supported}
         change = target.config.map_openai_params
-        mapped: dict[str, Any] = self._ask(change, dict(given), {}, model, False)
+        mapped: dict[str, Any] = by_litellm(self._name, change, dict(given), {}, model, False)
         kept = {name: value for name, value in asked if name not in given}
         for name, value in given.items():
             if name not in mapped:
-                if not self._ask(change, {name: copied(value)}, {}, model, False):
+                alone = {name: copied(value)}
+                if not by_litellm(self._name, change, alone, {}, model, False):
                     kept[name] = value
             elif _is_other_number(value, mapped[name]):
                 kept[name] = mapped[name] = value
         return mapped, kept
-
-    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return method(*arguments)
-        except Exception as error:  # its own classes, and builtin ones
-            refused = refusal_of(error, self._name)
-        raise refused
 
     def _target(self, model: str) -> _Target:
         with quiet():
@@ -216,6 +224,15 @@ class RequestBuilder:
                 {}, model, [], {}, {}, api_key=STAND_IN, api_base=self._base_url
             )
         return dressed(found, self.key, self._row)
+
+
+def by_litellm(provider: str, method: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what one of LiteLLM's methods returns; what it refuses is our error."""
+    try:
+        return method(*arguments)
+    except Exception as error:  # its own classes, and builtin ones
+        refused = refusal_of(error, provider)
+    raise refused
 
 
 def config_of(litellm: Any, kind: str, model: str) -> Any:
@@ -301,6 +318,7 @@ def refusal_of(error: Exception, provider: str) -> LLMRouterError:
 def sentence_of(error: BaseException) -> str:
     """Return the words of one of LiteLLM's errors, without its own name before them."""
     text = str(getattr(error, "message", None) or error).strip()
+    text = text.partition("\nReceived Messages=")[0]  # it would repeat the prompt
     return text.removeprefix(f"litellm.{type(error).__name__}: ") or type(error).__name__
 
 

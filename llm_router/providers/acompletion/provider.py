@@ -30,10 +30,10 @@ from llm_router.config.checks import missing_credentials
 from llm_router.errors import LLMRouterError, ProviderTimeoutError, UnsupportedFeatureError
 from llm_router.options.request import RequestPreview
 from llm_router.providers.acompletion.errors import translate
+from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
 from llm_router.providers.native import priced, secrets_of, stated
-from llm_router.providers.openrouter.caching import marked_messages
 from llm_router.providers.openrouter.provider import asked_options, attribution, wire_model
 from llm_router.providers.requests import (
     STAND_IN,
@@ -112,7 +112,13 @@ class AcompletionProvider:
         """Return where and with which key; a key of the environment never goes to a base_url."""
         base_url, headers = self._row.base_url, self._headers()
         key = self._row.key or (STAND_IN if base_url else None)
-        named = {"api_key": key and Secret(key), "base_url": base_url, "extra_headers": headers}
+        region = "vertex_location" if self._kind.startswith("vertex_ai") else "aws_region_name"
+        named = {
+            "api_key": key and Secret(key),
+            "base_url": base_url,
+            "extra_headers": headers,
+            region: self._row.region,
+        }
         return {name: value for name, value in named.items() if value} | {
             "num_retries": 0,
             "max_retries": 0,

@@ -18,10 +18,10 @@ from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ProviderError, ProviderTimeoutError
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import refuse_ours
+from llm_router.providers.caching import marked_messages
 from llm_router.providers.embeddings import OpenAIProvider
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import load_here, quiet
-from llm_router.providers.openrouter.caching import marked_messages
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import (
     KeyInfo,
@@ -158,6 +158,7 @@ class OpenRouterBuilder:
         found = config.validate_environment({}, "", [], {}, {}, api_key=STAND_IN)
         found |= attribution(row.app)
         self.key = Secret(row.key)
+        self.keyed = bool(row.key or row.headers)
         self.headers: Mapping[str, str] = dressed(found, self.key, row)
 
     def build(self, request: ProviderRequest) -> Prepared:
