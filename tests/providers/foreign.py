@@ -70,7 +70,7 @@ def sse(*events: Mapping[str, Any], named: bool = False) -> str:
 
 def whole(kind: str) -> dict[str, Any]:
     """Return an answer that says `hi`, of 10 tokens in and 2 out."""
-    return {
+    bodies: dict[str, dict[str, Any]] = {
         "anthropic": {
             "id": "msg_1",
             "type": "message",
@@ -101,7 +101,8 @@ def whole(kind: str) -> dict[str, Any]:
             "prompt_eval_count": 10,
             "eval_count": 2,
         },
-    }[FAMILIES.get(kind, kind)]
+    }
+    return bodies[FAMILIES.get(kind, kind)]
 
 
 FAMILIES = {"cohere_chat": "cohere", "vertex_ai": "gemini"}
