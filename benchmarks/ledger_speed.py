@@ -93,23 +93,19 @@ def read_a_million(folder: Path, count: int) -> None:
 def _fill(ledger: Ledger, count: int) -> None:
     build = RowBuilder(store="metadata").build
     told = call()
-    rows = build([told.started, *told.attempts, told.finished])
-    (request,), (attempt,) = rows["requests"], rows["attempts"]
+    (_, attempt), (_, request) = build([told.started, *told.attempts, told.finished])
     for start in range(0, count, 20_000):
         numbers = range(start, min(start + 20_000, count))
         found = [_variant(number) for number in numbers]
-        ledger._connect().write(
-            {
-                "requests": [
-                    request | one | {"id": f"r{n:09}"}
-                    for n, one in zip(numbers, found, strict=True)
-                ],
-                "attempts": [
-                    attempt | one | {"id": f"r{n:09}-1", "request_id": f"r{n:09}"}
-                    for n, one in zip(numbers, found, strict=True)
-                ],
-            }
-        )
+        rows = [
+            ("requests", request | one | {"id": f"r{n:09}"})
+            for n, one in zip(numbers, found, strict=True)
+        ]
+        rows += [
+            ("attempts", attempt | one | {"id": f"r{n:09}-1", "request_id": f"r{n:09}"})
+            for n, one in zip(numbers, found, strict=True)
+        ]
+        ledger._connect().write(rows)
 
 
 def _variant(number: int) -> dict[str, object]:

@@ -120,6 +120,12 @@ async def measure(url: str, rounds: int, calls: int) -> dict[str, dict[str, floa
     router = Router.from_dict(
         {"providers": {"openrouter": row}, "aliases": {"fast": {"model": model, "params": PARAMS}}}
     )
+    other_way = Router.from_dict(
+        {
+            "providers": {"openrouter": row | {"path": "acompletion"}},
+            "aliases": {"fast": {"model": model, "params": PARAMS}},
+        }
+    )
     theirs = litellm.Router(
         model_list=[
             {
@@ -130,11 +136,12 @@ async def measure(url: str, rounds: int, calls: int) -> dict[str, dict[str, floa
         num_retries=0,
     )
     figures: dict[str, dict[str, list[float]]] = {}
-    async with aiohttp.ClientSession() as session, router:
+    async with aiohttp.ClientSession() as session, router, other_way:
         paths = {
             "aiohttp + json": raw(url, session),
             "OpenRouterProvider": provider_path(provider),
             "llm_router.Router": router_path(router),
+            "path: acompletion": router_path(other_way),
             "litellm.acompletion": litellm_path(
                 litellm.acompletion, model=model, api_base=url, api_key=KEY, num_retries=0
             ),

@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llm_router import events
 from llm_router.answers.answer import Answer
 from llm_router.answers.records import RequestStarted
-from llm_router.operations.base import Asking
 from llm_router.operations.structured.modes import Capabilities, ModeMemory
 from llm_router.operations.structured.schema import SchemaCache
 from llm_router.options.request import Deployment
 from llm_router.providers.registry import build_provider
 from llm_router.routing import loop
-from llm_router.routing.call import Call
-from llm_router.routing.clock import uuid7
+from llm_router.routing.call import Call, Observers, uuid7
 from llm_router.routing.cooldown import Cooldowns
 from llm_router.routing.explain import Candidate
 from llm_router.routing.gates import Concurrency, Gates
-from llm_router.routing.observing import Observers
+from llm_router.routing.loop import Asking
 from llm_router.routing.plan import Planner
 
 if TYPE_CHECKING:
@@ -92,7 +90,8 @@ class Engine:
         """
         plan = self.planner.plan(model, options.get("provider"))
         self.planner.limits(plan, options)
-        operation.check(plan)
+        if operation.same_model:
+            plan.require_one_model()
         return CallScope(self, operation, plan, options)
 
     async def answer(self, operation: Operation[A], model: str, options: Mapping[str, Any]) -> A:
@@ -254,7 +253,7 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
         return None
     from llm_router.ledger.ledger import Ledger
 
-    return Ledger.from_config(config.ledger, secrets=[r.key for r in config.providers.values()])
+    return Ledger(config.ledger, secrets=[r.key for r in config.providers.values()])
 
 
 def _open_in_thread(provider: Any) -> None:

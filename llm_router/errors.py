@@ -72,7 +72,7 @@ class LLMRouterError(Exception):
 
     def __init__(self, message: str, **details: Any) -> None:
         """Keep *message* and *details* (attributes of this class), redacted both."""
-        super().__init__(self._redact(message))
+        super().__init__(self._kept(message))
         self.add(**details)
 
     def add(self, **details: Any) -> None:
@@ -80,7 +80,15 @@ class LLMRouterError(Exception):
         for name, value in details.items():
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
-            setattr(self, name, self._redact(value) if isinstance(value, str) else value)
+            setattr(self, name, self._kept(value) if isinstance(value, str) else value)
+
+    def _kept(self, text: str) -> str:
+        """Return *text* as an error keeps it: without secrets, and fit to be printed."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair
+            text = text.encode("utf-8", "replace").decode()
+        return self._redact(text)
 
     def fill(self, **details: Any) -> None:
         """Set those attributes that are still unknown."""

@@ -10,6 +10,7 @@
 | `llm_router.cooldown_ended` | it answered again | `deployment reason` |
 | `llm_router.close_failed` | something did not close; everything else did | `provider reason` |
 | `llm_router.observer_failed` | an observer raised, for the first time; calls go on | `observer reason` |
+| `llm_router.catalog_entry_unreadable` | a model's entry is of another shape: it is unknown | `model reason` |
 
 `cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` events report what the
 ledger does; each has a `reason`.
@@ -34,6 +35,7 @@ COOLDOWN_STARTED = "llm_router.cooldown_started"
 COOLDOWN_ENDED = "llm_router.cooldown_ended"
 CLOSE_FAILED = "llm_router.close_failed"
 OBSERVER_FAILED = "llm_router.observer_failed"
+CATALOG_ENTRY_UNREADABLE = "llm_router.catalog_entry_unreadable"
 
 
 def enabled() -> bool:

@@ -11,8 +11,8 @@ from llm_router.answers.answer import Answer
 from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import Finish, TextDelta, UsageReport
 from llm_router.errors import LLMRouterError, ProviderError, StreamInterruptedError
-from llm_router.operations.base import Asking
 from llm_router.routing import loop
+from llm_router.routing.loop import Asking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,41 +23,48 @@ if TYPE_CHECKING:
     from llm_router.operations.chat import ChatStream
     from llm_router.options.request import Deployment
     from llm_router.providers.base import ProviderStream
-    from llm_router.routing.call import Call, RunningAttempt
+    from llm_router.routing.call import RunningAttempt
 
 C = TypeVar("C", bound=Answer)
 _NOT_CONTENT = (UsageReport, Finish)
 
 
 class Begun:
-    """A stream up to its first content event (or its end, when it has none)."""
+    """A stream up to its first content event (or its end, when it has none), and its attempt."""
 
-    def __init__(self, stream: ProviderStream) -> None:
+    def __init__(self, stream: ProviderStream, attempt: RunningAttempt) -> None:
         self.stream = stream
-        self.events = aiter(stream)
+        self.attempt = attempt
+        self.call = attempt.call
         self.first: deque[StreamEvent] = deque()
+        self.next = aiter(stream).__anext__
 
-    async def read(self, attempt: RunningAttempt) -> Self:
+    async def read(self) -> Self:
         """Read until the first content: up to there an error may still be retried."""
         try:
-            async for event in self.events:
-                self.first.append(event)
-                if not isinstance(event, _NOT_CONTENT):
-                    attempt.first_token()
-                    break
+            while not self.first or isinstance(self.first[-1], _NOT_CONTENT):
+                self.first.append(await self.next())
+            self.attempt.first_token()
+        except StopAsyncIteration:
+            pass
         except BaseException:
             # Whatever ended it (an error, a timeout, a cancellation), nobody will read on.
             await self.stream.aclose()
             raise
-        attempt.partial = self.stream.snapshot
+        self.attempt.partial = self.stream.snapshot
         return self
+
+    def named(self, partial: C) -> C:
+        """Return what has come as the caller gets it."""
+        first_ms = self.attempt.first_token_ms
+        return self.attempt.whole(partial, time_to_first_token_ms=first_ms)
 
 
 class AskingForStream(Asking[Any]):
     """Sends a request and waits for the first content of its stream."""
 
     async def send(self, attempt: RunningAttempt, request: Any) -> Begun:
-        return await Begun(await super().send(attempt, request)).read(attempt)
+        return await Begun(await super().send(attempt, request), attempt).read()
 
 
 class CompletionStream:
@@ -79,9 +86,7 @@ class CompletionStream:
         self._scope = scope
         self._operation = operation
         self._provider_of = provider_of
-        self._call: Call | None = None
         self._begun: Begun | None = None
-        self._attempt: RunningAttempt | None = None
         self._completion: Completion | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -89,7 +94,7 @@ class CompletionStream:
         if self._loop is not None:
             raise RuntimeError("entered already: a stream is one call; ask router.stream again")
         self._loop = asyncio.get_running_loop()
-        call = self._call = await self._scope.__aenter__()
+        call = await self._scope.__aenter__()
         try:
             step = AskingForStream(self._operation, call, self._provider_of)
             self._begun = await loop.run(call, step)
@@ -97,7 +102,6 @@ class CompletionStream:
             self._scope.end(error)
             await self._scope.settle()
             raise
-        self._attempt = call.running
         self._begun.stream.idle_timeout = call.limits.idle_timeout
         return self
 
@@ -115,20 +119,19 @@ class CompletionStream:
         return self
 
     async def __anext__(self) -> StreamEvent:
-        call, begun, attempt = self._entered()
+        begun = self._begun or self._entered()
         if begun.first:
             return begun.first.popleft()
-        if call.ended:
+        if begun.call.ended:
             raise StopAsyncIteration
         try:
             try:
-                return await anext(begun.events)
+                return await begun.next()
             except StopAsyncIteration:
-                whole = begun.stream.snapshot()
-                first_ms = attempt.first_token_ms
-                self._completion = call.succeed(whole, time_to_first_token_ms=first_ms)
+                whole, first_ms = begun.stream.snapshot(), begun.attempt.first_token_ms
+                self._completion = begun.call.succeed(whole, time_to_first_token_ms=first_ms)
         except Exception as error:
-            interrupted = _interrupted(attempt, error)
+            interrupted = _interrupted(begun, error)
             self._scope.end(interrupted)
             await self._scope.settle()
             raise interrupted from error
@@ -136,10 +139,10 @@ class CompletionStream:
         await self._close()
         raise StopAsyncIteration
 
-    def _entered(self) -> tuple[Call, Begun, RunningAttempt]:
-        if self._call is None or self._begun is None or self._attempt is None:
+    def _entered(self) -> Begun:
+        if self._begun is None:
             raise RuntimeError("enter the stream first: async with router.stream(…) as stream")
-        return self._call, self._begun, self._attempt
+        return self._begun
 
     @property
     def text_stream(self) -> AsyncIterator[str]:
@@ -155,8 +158,8 @@ class CompletionStream:
 
     def snapshot(self) -> Completion:
         """Return what has come so far."""
-        _, begun, attempt = self._entered()
-        return self._completion or _named(begun.stream.snapshot(), attempt)
+        begun = self._entered()
+        return self._completion or begun.named(begun.stream.snapshot())
 
     async def collect(self) -> Completion:
         """Read to the end and return the whole answer."""
@@ -184,7 +187,7 @@ class CompletionStream:
     def __del__(self) -> None:
         # Nobody will read on. This may run in any thread, inside any lock: the loop that owns the
         # call ends it, and the connection goes with its object.
-        if self._call is not None and not self._call.ended and self._loop is not None:
+        if self._loop is not None and self._begun is not None and not self._begun.call.ended:
             with suppress(RuntimeError):  # the loop is closed: there is nobody to tell
                 self._loop.call_soon_threadsafe(self._scope.end)
 
@@ -195,11 +198,12 @@ async def _texts(events: AsyncIterator[StreamEvent]) -> AsyncIterator[str]:
             yield event.text
 
 
-def _interrupted(attempt: RunningAttempt, cause: Exception) -> StreamInterruptedError:
-    """End *attempt* with the one class of errors after the first content; return it.
+def _interrupted(begun: Begun, cause: Exception) -> StreamInterruptedError:
+    """End the attempt with the one class of errors after the first content; return it.
 
     It has the status, code and sentence of its cause, whatever that is.
     """
+    attempt = begun.attempt
     partial = attempt.so_far() or Completion()
     names = ("upstream_message", "status_code", "code", "retry_after", "raw", "usage", "cost")
     facts = {name: getattr(cause, name, None) for name in names}
@@ -214,9 +218,5 @@ def _interrupted(attempt: RunningAttempt, cause: Exception) -> StreamInterrupted
     if isinstance(cause, ProviderError):
         cause.mask(attempt.call.secrets_of(attempt.deployment))
     attempt.fail(error, partial)
-    error.add(partial=_named(partial, attempt))
+    error.add(partial=begun.named(partial))
     return error
-
-
-def _named(partial: C, attempt: RunningAttempt) -> C:
-    return attempt.whole(partial, time_to_first_token_ms=attempt.first_token_ms)

@@ -155,3 +155,9 @@ def test_a_field_of_the_schema_is_no_secret_of_ours_whatever_it_is_called() -> N
     assert "[redacted]" in ProviderError(said).message
     key = "sk-or-v1-" + "0badc0de" * 8
     assert key not in str(pickle.loads(pickle.dumps(SchemaValidationError(f"name: got {key}"))))
+
+
+def test_an_error_can_be_printed_when_its_text_holds_half_a_character() -> None:
+    error = ProviderError("It said \ud83d and more", code="\udc00")
+    assert str(error).encode() == b"It said ? and more."
+    assert error.code == "?"

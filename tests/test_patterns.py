@@ -164,7 +164,8 @@ def test_a_text_of_twice_the_length_takes_at_most_twice_the_time(name: str) -> N
     ],
 )
 def test_a_pattern_that_once_stood_still_is_found_out(source: str) -> None:
-    assert slow_attack(re.compile(source))
+    # A machine that is busy or quick may hide a factor of four once.
+    assert any(slow_attack(re.compile(source)) for _ in range(4))
 
 
 # --- where they stand -----------------------------------------------------------------------

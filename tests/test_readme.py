@@ -110,3 +110,14 @@ def record_a_call() -> None:
             await router.complete("fast", "hello")
 
     asyncio.run(call())
+
+
+def test_the_table_of_changes_names_files_that_are_there_and_no_more_than_four() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("## Ten changes")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(rows) >= 10
+    for row in rows:
+        files = re.findall(r"`(llm_router/[^`]+)`", row)
+        assert 1 <= len(files) <= 4, row
+        assert [name for name in files if not (ROOT / name).exists()] == [], row

@@ -93,12 +93,3 @@ StreamEvent = (
     | UsageReport
     | Finish
 )
-ContentEvent = (
-    TextDelta
-    | ReasoningDelta
-    | RefusalDelta
-    | ToolCallDelta
-    | CitationDelta
-    | ImageDelta
-    | AudioDelta
-)

@@ -1,15 +1,17 @@
-"""`complete` and `explain`: one call from the command line."""
+"""`complete` and `explain`: one call; `check` and `init`: the file that says who serves it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from llm_router.config import loading
+from llm_router.config.schema import json_schema
 from llm_router.router import Router
 from llm_router.usage import format_usd
 
@@ -23,6 +25,7 @@ config_option = click.option(
     help="The configuration file (else LLM_ROUTER_CONFIG, …); builtin: the sample.",
 )
 
+MISUSED = 2
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -72,14 +75,10 @@ async def _ask(
 def summary(reply: Completion) -> str:
     """Return one line on who answered, how much, and for how much."""
     usage, upstream = reply.usage, reply.upstream_provider
-    tokens = f"{_known(usage.input_tokens)} + {_known(usage.output_tokens)} tokens"
+    counts = ["?" if n is None else str(n) for n in (usage.input_tokens, usage.output_tokens)]
     cost = "unknown cost" if reply.cost.total is None else f"${format_usd(reply.cost.total)}"
     by = f"{reply.requested_model} via {upstream}" if upstream else reply.requested_model
-    return f"[{by}: {tokens}, {cost}, {reply.latency_ms or 0:.0f} ms]"
-
-
-def _known(count: int | None) -> str:
-    return "?" if count is None else str(count)
+    return f"[{by}: {' + '.join(counts)} tokens, {cost}, {reply.latency_ms or 0:.0f} ms]"
 
 
 @click.command()
@@ -90,3 +89,34 @@ def explain(model: str, prompt: str, config: str | None) -> None:
     """Show who would be asked for MODEL, in which order, and with which request. No network."""
     explanation = router_for(model, config).explain(model, prompt)
     click.echo(json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False))
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path())
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the file, for editors.")
+def check(file: str | None, schema: bool) -> None:
+    """Say all that is wrong in a configuration file, with line numbers and suggestions."""
+    if schema:
+        click.echo(json.dumps(json_schema(), indent=2))
+        return
+    report = loading.check_file(file)
+    for finding in report.findings:
+        click.echo(f"{finding.severity}: {finding}", err=finding.severity == "error")
+    if report.config is None:
+        count = len(report.problems)
+        click.echo(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
+        sys.exit(MISUSED)
+    aliases = ", ".join(report.config.aliases) or "none"
+    click.echo(f"{report.source} is fine; aliases: {aliases}")
+
+
+@click.command()
+@click.argument("file", default="llm_router.yaml", type=click.Path())
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(file: str, force: bool) -> None:
+    """Write a commented configuration to start from."""
+    place = Path(file)
+    if place.exists() and not force:
+        raise click.UsageError(f"{file} is there already; --force replaces it")
+    place.write_text(loading.builtin_file().read_text(encoding="utf-8"), encoding="utf-8")
+    click.echo(f"wrote {file}; `llm-router check {file}` reads it")

@@ -1,26 +1,40 @@
-"""The ledger's commands: `logs`, `show`, `report`, `reconcile`, `purge` and `db`."""
+"""The ledger's commands: `logs`, `show`, `report`, `reconcile`, `purge` and `db`; their tables."""
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import re
+import sys
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from llm_router.cli.ask import config_option
-from llm_router.cli.tables import Format, format_option, show_rows
 from llm_router.config import loading
 from llm_router.errors import ConfigurationError
 from llm_router.ledger.ledger import Ledger
 from llm_router.router import Router
+from llm_router.usage import format_usd
 
 if TYPE_CHECKING:
-    from llm_router.ledger.results import ReportRow, RequestRow
+    from collections.abc import Mapping, Sequence
 
+    from llm_router.ledger.migrate import SchemaStatus
+    from llm_router.ledger.results import ReportRow
+
+Format = Literal["table", "csv", "json"]
+format_option = click.option(
+    "--format", "style", type=click.Choice(["table", "csv", "json"]), default="table"
+)
+_LOGGED = (
+    "id", "started_at", "requested", "operation", "status", "error", "attempts",
+    "input_tokens", "output_tokens", "cost_total", "latency_ms",
+)  # fmt: skip
 _DAYS = click.IntRange(min=0)
 """Whole UTC days: 0 keeps today. A negative number would reach the calls in flight."""
 
@@ -32,7 +46,7 @@ def _ledger(config: str | None) -> Ledger:
             "this configuration records nothing",
             hint="Add `ledger: {url: sqlite:///llm_router.db}` to it.",
         )
-    return Ledger.from_config(found.ledger)
+    return Ledger(found.ledger)
 
 
 @click.command()
@@ -44,15 +58,7 @@ def _ledger(config: str | None) -> Ledger:
 def logs(config: str | None, failed: bool, alias: str | None, limit: int, style: Format) -> None:
     """List recorded calls, the newest first."""
     rows = _ledger(config).logs(failed=failed, alias=alias, limit=limit)
-    show_rows([_log_line(row) for row in rows], style)
-
-
-def _log_line(row: RequestRow) -> dict[str, Any]:
-    names = (
-        "id", "started_at", "requested", "operation", "status", "error", "attempts",
-        "input_tokens", "output_tokens", "cost_total", "latency_ms",
-    )  # fmt: skip
-    return {name: getattr(row, name) for name in names}
+    show_rows([{name: getattr(row, name) for name in _LOGGED} for row in rows], style)
 
 
 @click.command()
@@ -90,8 +96,7 @@ def _day(text: str | None) -> date | None:
         return None
     back = re.fullmatch(r"(\d{1,5})([dh])", text)
     if back:
-        amount = int(back[1])
-        span = timedelta(days=amount) if back[2] == "d" else timedelta(hours=amount)
+        span = timedelta(**{{"d": "days", "h": "hours"}[back[2]]: int(back[1])})
         return (datetime.now(UTC) - span).date()
     try:
         return date.fromisoformat(text)
@@ -133,14 +138,14 @@ def db() -> None:
 @config_option
 def upgrade(config: str | None) -> None:
     """Create the tables, or bring them to this release's version."""
-    click.echo(_state(asdict(_ledger(config).upgrade())))
+    _say(_ledger(config).upgrade())
 
 
 @db.command()
 @config_option
 def status(config: str | None) -> None:
     """Say which version of the tables the database has."""
-    click.echo(_state(asdict(_ledger(config).status())))
+    _say(_ledger(config).status())
 
 
 @db.command()
@@ -151,5 +156,46 @@ def sql(config: str | None, start: str | None) -> None:
     click.echo(_ledger(config).sql(start))
 
 
-def _state(fields: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in fields.items())
+def _say(state: SchemaStatus) -> None:
+    fields = asdict(state).items()
+    click.echo(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in fields))
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], style: Format, title: str | None = None) -> None:
+    """Print *rows*, whose keys are the columns; nothing known is shown as nothing."""
+    if style == "json":
+        click.echo(json.dumps(list(rows), indent=2, default=_text, ensure_ascii=False))
+    elif style == "csv":
+        columns = list(rows[0]) if rows else []
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _text(value) for name, value in row.items()} for row in rows)
+    else:
+        _show_table(rows, title)
+
+
+def _show_table(rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        click.echo("no rows")
+        return
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        number = any(isinstance(row[name], int | float | Decimal) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    # In a pipe there is no width to fit: cut no figure.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return format_usd(value)
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return value.isoformat(timespec="seconds") if hasattr(value, "isoformat") else str(value)

@@ -8,14 +8,12 @@ from typing import Any
 
 import click
 
-from llm_router.cli.ask import complete, explain
-from llm_router.cli.demo import demo
-from llm_router.cli.files import check, init
+from llm_router.cli.ask import MISUSED, check, complete, explain, init
+from llm_router.cli.demo import demo, sandbox
 from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
-from llm_router.cli.sandbox import sandbox
 from llm_router.errors import ConfigurationError, LLMRouterError
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, INTERRUPTED = 1, 130
 
 _EPILOG = """\b
 Exit codes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphlib
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from llm_router.config.findings import Finding, Path
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from llm_router.config.model import ProviderConfig, RouterConfig
 
+AZURE_API_VERSION = "2024-10-21"
+"""The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
 _MOST_LOOPS = 20
 
 
@@ -51,6 +53,21 @@ def notes(config: RouterConfig) -> Iterator[Finding]:
         if row.base_url is not None and travels_in_clear(row.base_url):
             message = f"plain http beyond this machine: {row.base_url}"
             yield Finding(("providers", name, "base_url"), message, "note")
+        if said := _note_of_kind(row, row.kind(name)):
+            yield Finding(("providers", name), *said)
+
+
+def _note_of_kind(row: ProviderConfig, kind: str) -> tuple[str, Literal["warning", "note"]] | None:
+    """Return what a row of this kind leaves out, or would better say, and how grave that is."""
+    if kind == "ollama" and row.path == "native":
+        return "`litellm: ollama` asks /api/generate, for text alone: write ollama_chat", "warning"
+    if kind == "azure" and row.api_version is None and not (row.base_url or "").endswith("/v1"):
+        return f"no api_version: {AZURE_API_VERSION} is asked for", "note"
+    if kind == "bedrock" and row.region is None and row.base_url is None:
+        return "no region: that of AWS_REGION or AWS_DEFAULT_REGION is asked", "note"
+    if kind == "vertex_ai" and row.path == "native" and not (row.key or row.headers):
+        return "no credentials: set api_key (express mode), or path: acompletion", "note"
+    return None
 
 
 def missing_credentials(
@@ -101,6 +118,9 @@ def _check_provider(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
     kind = str(row.get("litellm") or name)
     if row.get("api_version") is not None and not kind.startswith("azure"):
         yield Finding((*path, "api_version"), f"only Azure has one, and this row is {kind!r}")
+    if row.get("region") is not None and not kind.startswith(("bedrock", "vertex_ai")):
+        message = f"only Bedrock and Vertex AI have regions, and this row is {kind!r}"
+        yield Finding((*path, "region"), message)
 
 
 def _check_alias(data: Mapping[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[Finding]:

@@ -50,6 +50,7 @@ _WORDS = {
     "string_pattern_mismatch": "must be a version such as 2024-10-21 or 2025-04-01-preview",
     "value_error": "{error}",
 }
+_QUOTED = re.compile(r"'([^']*)'")
 _PLAIN_KEY = re.compile(r"[\w@:/+-]{1,80}")
 
 
@@ -187,7 +188,7 @@ def _words(item: ErrorDetails, path: Path, model: type[BaseModel], value: Any, w
         return f"unknown key: {quote(name)}{did_you_mean(name, _keys_at(model, path[:-1]))}"
     hint = ""
     if kind == "literal_error" and isinstance(value, str):
-        hint = did_you_mean(value, re.findall("'([^']*)'", context["expected"]))
+        hint = did_you_mean(value, _QUOTED.findall(context["expected"]))
     said = _WORDS.get(kind) or _WORDS.get(kind.partition("_")[0])
     text = said.format(**context) if said else item["msg"].replace("Input should", "must")
     return f"{text}: {written}{hint}"

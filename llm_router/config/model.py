@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -125,6 +126,9 @@ class ProviderConfig(_Part):
     """None: the provider's own address. OpenRouter's key of the environment goes nowhere else."""
     api_version: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d(-preview)?$")] | None = None
     """Azure only: the date of the API version, `2024-10-21` or `2025-04-01-preview`."""
+    region: str | None = None
+    """Bedrock and Vertex AI only: `us-east-1`, `europe-west1`. Without it Bedrock's is that of
+    `base_url`, or of AWS_REGION or AWS_DEFAULT_REGION."""
     app: AppConfig = AppConfig()
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Sent with every request; their values are shown nowhere."""
@@ -146,6 +150,13 @@ class ProviderConfig(_Part):
     def kind(self, name: str) -> str:
         """Return what kind of provider the row called *name* is, by LiteLLM's name for it."""
         return self.litellm or name
+
+    @field_validator("region")
+    @classmethod
+    def _is_part_of_a_host(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}", value):
+            raise ValueError("must be a region such as us-east-1")
+        return value
 
     @field_validator("base_url")
     @classmethod

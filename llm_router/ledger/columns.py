@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,10 @@ class Usd(TypeDecorator[Decimal]):
     def process_bind_param(self, value: Decimal | str | None, dialect: Dialect) -> Any:
         if value is None:
             return None
-        if dialect.name == "sqlite":
-            return value if isinstance(value, str) else format_usd(value)
-        return Decimal(value)
+        amount = Decimal(value)
+        if not amount.is_finite():
+            raise ValueError("not an amount")
+        return format_usd(amount) if dialect.name == "sqlite" else amount
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)
@@ -56,6 +58,18 @@ class UtcTime(TypeDecorator[datetime]):
         # SQLite has no time zones: what was stored is UTC.
         moment: datetime = value
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class JsonText(TypeDecorator[Any]):
+    """JSON data; takes it as ASCII text: PostgreSQL's own JSON types refuse U+0000, which models
+    do write.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
 
 
 class usd_sum(FunctionElement[Decimal]):  # noqa: N801 - an SQL function, in SQL's spelling

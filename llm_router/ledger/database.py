@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 
 from llm_router.errors import ConfigurationError
 from llm_router.ledger import migrate, tables
 from llm_router.ledger.columns import exact_sum
-from llm_router.ledger.outage import (
-    RefusedError,
-    UnavailableError,
-    reason_of_database_error,
-    reason_of_os_error,
-)
+from llm_router.ledger.outage import RefusedError, UnavailableError, reason_of_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import URL, Table
+    from sqlalchemy import URL, PoolProxiedConnection
 
     from llm_router.config.model import LedgerConfig
-    from llm_router.ledger.rows import Row, Rows
+    from llm_router.ledger.rows import Rows
 
 _BUSY_MS = 2_000
 _STATEMENT_MS = 10_000
-UPGRADE_HINT = "Run `llm-router db upgrade`."
 
 
 class Database:
@@ -46,7 +39,10 @@ class Database:
         self.engine = engine
         self._owned = owned
         self._is_sqlite = engine.dialect.name == "sqlite"
+        path = sqlite_path(engine.url)
+        self._path = path and path.absolute()
         self._checked = False
+        self._replaced = False
 
     @classmethod
     def from_config(cls, config: LedgerConfig) -> Database:
@@ -65,7 +61,7 @@ class Database:
 
     def reading(self) -> Connection:
         """Return a connection with the exact sum in place. Close it."""
-        connection = self.engine.connect()
+        connection = self._connect()
         if self._is_sqlite:
             driver: Any = connection.connection.driver_connection
             driver.create_function("llm_usd_sum", 1, exact_sum, deterministic=True)
@@ -75,22 +71,18 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """Give a connection in a transaction, and commit it.
 
-        Raises UnavailableError, or RefusedError when what is written is the trouble.
+        Raises UnavailableError, or RefusedError when what is written is the trouble: whatever is
+        wrong after the transaction began and is no known outage.
         """
-        try:
-            self._make_ready()
-            with self._immediate() as connection, connection.begin():
-                if not self._is_sqlite:
-                    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_STATEMENT_MS}")
+        with self._begin() as connection:
+            try:
                 yield connection
-        except DBAPIError as error:
-            self._raise_from(error)
-        except PoolTimeoutError as error:
-            raise UnavailableError("slow") from error
-        except OSError as error:
-            raise UnavailableError(reason_of_os_error(error)) from error
-        except (SQLAlchemyError, ArithmeticError, ValueError) as error:
-            raise RefusedError(type(error).__name__) from error
+                connection.commit()
+            except Exception as error:
+                raise self._failure(error) from error
+            if not self._is_current(connection):
+                self._leave_file(connection)
+        self._tell_replaced()
 
     def write(self, rows: Rows) -> None:
         """Write rows in one transaction; rows that are there already stay as they are."""
@@ -98,14 +90,28 @@ class Database:
             for statement, values in self._statements(rows):
                 connection.execute(statement, values)
 
+    def make_ready(self) -> None:
+        """Look at the tables, once, and make them in a SQLite file; UnavailableError if unfit."""
+        if self._checked:
+            return
+        try:
+            found = self.status()
+            if found.state in ("missing", "old") and self._is_sqlite and self._owned:
+                self.upgrade()
+        except (SQLAlchemyError, OSError) as error:
+            raise UnavailableError(reason_of_error(error) or "unreachable") from error
+        if not (self._checked or found.usable):
+            raise UnavailableError(f"{found.state}_schema")
+        self._checked = True
+
     def status(self) -> migrate.SchemaStatus:
         """Compare the tables with what this release needs."""
-        with self.engine.connect() as connection:
+        with self._connect() as connection:
             return migrate.status(connection)
 
     def upgrade(self) -> None:
         """Bring the tables to this release's version."""
-        with self._immediate() as connection, connection.begin():
+        with self._connect(write=True) as connection, connection.begin():
             if not self._is_sqlite:
                 # Two processes that upgrade at once would both create the tables.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7365321004)")
@@ -117,8 +123,7 @@ class Database:
         """Move SQLite's write-ahead log, which still holds purged content, into the file."""
         if self._is_sqlite:
             with closing(self.engine.raw_connection()) as connection:
-                driver: Any = connection.driver_connection
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                _empty_log(connection)
 
     def close(self) -> None:
         """Close the connections, unless the engine is the application's."""
@@ -129,58 +134,102 @@ class Database:
         """Leave the connections to the process that was forked from."""
         self.engine.dispose(close=False)
 
-    def _immediate(self) -> Connection:
-        """Connect to write: SQLite takes its lock at once, where waiting for it is possible."""
-        return self.engine.connect().execution_options(llm_router_write=True)
+    def _connect(self, *, write: bool = False) -> Connection:
+        """Connect to the file that has the name now.
 
-    def _make_ready(self) -> None:
-        if self._checked:
-            return
-        found = self.status()
-        if found.state in ("missing", "old") and self._is_sqlite and self._owned:
-            self.upgrade()
-        elif not found.usable:
-            hint = "Update llm_router." if found.state == "newer" else UPGRADE_HINT
-            raise UnavailableError(f"{found.state}_schema", hint)
-        self._checked = True
+        To write, SQLite takes its lock at once, where waiting for it is possible.
+        """
+        connection = self.engine.connect()
+        if not self._is_current(connection):
+            self._leave_file(connection)
+            connection.close()
+            connection = self.engine.connect()
+            self._is_current(connection)
+        return connection.execution_options(llm_router_write=write)
 
-    def _raise_from(self, error: DBAPIError) -> None:
-        reason = reason_of_database_error(error.orig or error)
+    def _begin(self) -> Connection:
+        """Begin a transaction. No row was sent yet: what goes wrong here is an outage."""
+        self.make_ready()
+        try:
+            connection = self._connect(write=True)
+            try:
+                self._tell_replaced()
+                connection.begin()
+                if not self._is_sqlite:
+                    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_STATEMENT_MS}")
+            except BaseException:
+                connection.close()
+                raise
+        except (SQLAlchemyError, OSError) as error:
+            raise UnavailableError(reason_of_error(error) or "unreachable") from error
+        return connection
+
+    def _is_current(self, connection: Connection) -> bool:
+        """Return whether a connection's file still has its name: SQLite would not notice."""
+        if self._path is None:
+            return True
+        try:
+            found = self._path.stat()
+            identity = (found.st_dev, found.st_ino)
+        except OSError:
+            identity = None
+        known = connection.info.setdefault("llm_router_file", identity)
+        return bool(known == identity)
+
+    def _leave_file(self, connection: Connection) -> None:
+        """Part from a file that was deleted, moved or replaced, with all that was written to it."""
+        self._replaced, self._checked = True, False
+        with suppress(Exception):  # else a new file of that name would find the old one's log
+            _empty_log(connection.connection)
+        connection.invalidate()
+        self.engine.dispose()
+
+    def _tell_replaced(self) -> None:
+        if self._replaced:
+            self._replaced = False
+            raise UnavailableError("replaced")
+
+    def _failure(self, error: Exception) -> UnavailableError | RefusedError:
+        """Tell an outage from rows that no database takes."""
+        lost = getattr(error, "connection_invalidated", False)
+        reason = "unreachable" if lost else reason_of_error(error)
         if reason is None:
-            raise RefusedError(type(error.orig).__name__) from error
+            return RefusedError(type(getattr(error, "orig", None) or error).__name__)
         if reason == "old_schema":
             self._checked = False
-        raise UnavailableError(reason, UPGRADE_HINT if reason == "old_schema" else None) from error
+        return UnavailableError(reason)
 
-    def _statements(self, rows: Rows) -> Iterator[tuple[Any, list[Row]]]:
+    def _statements(self, rows: Rows) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
         insert = sqlite.insert if self._is_sqlite else postgresql.insert
         for table in (tables.configs, tables.requests, tables.attempts, tables.payloads):
-            given = rows.get(table.name.removeprefix("llm_"), [])
-            # A request has a row before it ends; everything else is written once.
-            begun = [row for row in given if table is not tables.requests or _has_begun(row)]
-            if begun:
-                yield insert(table).on_conflict_do_nothing(), _complete(table, begun)
-            ended = [row for row in given if table is tables.requests and not _has_begun(row)]
-            if ended:
-                statement = insert(table)
-                values = {c.name: statement.excluded[c.name] for c in table.columns}
-                # An end is written once: what came later (reconciliation) stays.
-                upsert = statement.on_conflict_do_update(
-                    index_elements=["id"], set_=values, where=table.c.status == "started"
-                )
-                yield upsert, _complete(table, ended)
+            once: list[dict[str, Any]] = []
+            ends: list[dict[str, Any]] = []
+            names = table.columns.keys()
+            for name, row in rows:
+                if table.name == f"llm_{name}":
+                    # A request has a row before it ends; everything else is written once.
+                    ended = table is tables.requests and row.get("status") != "started"
+                    # A row of an older release's spool has fewer columns.
+                    (ends if ended else once).append({c: row.get(c) for c in names})
+            if once:
+                yield insert(table).on_conflict_do_nothing(), once
+            if ends:
+                yield _end(insert(table)), ends
 
 
-def _has_begun(row: Row) -> bool:
-    return row.get("status") == "started"
+def _empty_log(connection: PoolProxiedConnection) -> None:
+    driver: Any = connection.driver_connection
+    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
-def _complete(table: Table, rows: list[Row]) -> list[Row]:
-    """Give every row the same columns: those of an older release's spool have fewer."""
-    names = table.columns.keys()
-    return [
-        row if len(row) == len(names) else {name: row.get(name) for name in names} for row in rows
-    ]
+def _end(statement: Any) -> Any:
+    """Return the insertion of an end, which is written once: reconciliation came later."""
+    table = statement.table
+    return statement.on_conflict_do_update(
+        index_elements=["id"],
+        set_={column.name: statement.excluded[column.name] for column in table.columns},
+        where=table.c.status == "started",
+    )
 
 
 def database_url(text: str) -> URL:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
 import os
-import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router.config.model import LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
-from llm_router.ledger.outage import RefusedError, UnavailableError
-from llm_router.ledger.rows import ConfigSeen, RowBuilder
+from llm_router.ledger.outage import HINTS, RefusedError, UnavailableError, reason_of_error
+from llm_router.ledger.results import ConfigRow
+from llm_router.ledger.rows import RowBuilder
 from llm_router.ledger.spool import Spool
 from llm_router.ledger.store import Store
-from llm_router.ledger.writer import Writer
+from llm_router.ledger.writer import Writer, importing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
     from llm_router.ledger.database import Database
     from llm_router.ledger.migrate import SchemaStatus
     from llm_router.ledger.results import Purged, Reconciled, ReportRow, RequestDetail, RequestRow
+    from llm_router.ledger.rows import Row
 
 T = TypeVar("T")
+_LATER = tuple(f"llm_router.ledger.{name}" for name in ("reports", "reconcile", "retention"))
+"""Imported with the driver, off the event loop."""
 _PATIENCE = 30.0
 """Seconds that a strict call or a reader waits for the writer before it goes on."""
 
@@ -65,18 +70,13 @@ class Ledger:
         self._engine = engine
         self._clock = clock
         self._database: Database | None = None
-        self._connecting = threading.Lock()
         known = tuple(secret for secret in secrets if secret)
-        builder = RowBuilder(store=self.config.store, secrets=known, redactor=redactor)
+        self._builder = RowBuilder(store=self.config.store, secrets=known, redactor=redactor)
         path = spool_path(self.config, engine)
-        store = Store(self._connect_to_write, Spool(path) if path else None, self._upkeep)
-        self._writer = Writer(builder, store, self.config.flush_interval, self._forked)
-        self._policy = builder.policy
-
-    @classmethod
-    def from_config(cls, config: LedgerConfig, **options: Any) -> Ledger:
-        """Build a ledger on a database of its own; *options* as for `Ledger`."""
-        return cls(config, **options)
+        self._store = Store(self._connect_to_write, Spool(path) if path else None, self._forget)
+        interval = self.config.flush_interval
+        self._writer = Writer(self._builder, self._store, interval, self._forked)
+        self._policy = self._builder.policy
 
     def request_started(self, record: RequestStarted) -> None:
         if self._policy(record) != "none":
@@ -92,13 +92,14 @@ class Ledger:
 
     def remember_config(self, fingerprint: str, text: str) -> None:
         """Keep a configuration's text, so that `show` can say what an alias meant."""
-        self._writer.put(ConfigSeen(fingerprint, text, self._clock()))
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        self._writer.put(ConfigRow(fingerprint=fingerprint, first_seen_at=now, text=text))
 
     async def open(self) -> None:
         """Import the driver and look at the tables, in a thread; a SQLite file is made ready.
 
-        Raises ConfigurationError for a set-up that can never work. A database that is away, or
-        whose tables are old, is an event; records wait in the spool.
+        Raises ConfigurationError for a set-up that can never work. A database that is away (which
+        is known after 5 s), or whose tables are old, is an event; records wait in the spool.
         """
         await asyncio.to_thread(self._connect)
         await self.flush(wake=True)
@@ -107,25 +108,23 @@ class Ledger:
         """Wait until all that was recorded is in the database, or in the spool."""
         if self._writer.idle() and not wake:
             return
-        loop = asyncio.get_running_loop()
-        written = loop.create_future()
+        loop, written = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
-            if not written.done():
-                written.set_result(None)
-
-        def tell_loop() -> None:
             with suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(tell)
+                loop.call_soon_threadsafe(written.set)
 
-        self._writer.call_when_written(tell_loop)
+        self._writer.call_when_written(tell)
         with suppress(TimeoutError):
-            await asyncio.wait_for(written, _PATIENCE)
+            await asyncio.wait_for(written.wait(), _PATIENCE)
 
     async def settle(self, request_id: str) -> None:
         """Under `durability: strict` wait until this call's rows are committed (or spooled).
 
-        Batched, it returns at once. The Router awaits it before a call returns or raises.
+        Batched, it returns at once. The Router awaits it before a call returns or raises; the
+        call's `deadline` does not end it. What it can cost: 2 s while another program locks a
+        SQLite file, 5 s to find that PostgreSQL is away, 10 s for a statement; then the rows are
+        in the spool, and while the database stays away the next calls wait for the spool alone.
         """
         if self.config.durability == "strict":
             await self.flush()
@@ -167,15 +166,8 @@ class Ledger:
 
     def purge(self, *, payloads_days: int | None = None, rows_days: int | None = None) -> Purged:
         """Delete what is older, in whole UTC days; without arguments by `retention`."""
-        if payloads_days is None and rows_days is None:
-            retention = self.config.retention
-            payloads_days, rows_days = retention.payloads_days, retention.rows_days
-        from llm_router.ledger.retention import purge
-
-        database, now = self._existing(), self._clock()
-        return self._command(
-            lambda: purge(database, payloads_days=payloads_days, rows_days=rows_days, now=now)
-        )
+        database = self._existing()
+        return self._command(lambda: self._forget(database, payloads_days, rows_days))
 
     def status(self) -> SchemaStatus:
         """Return which version of the tables the database has."""
@@ -203,25 +195,26 @@ class Ledger:
     ) -> Reconciled:
         """Complete attempts of unknown cost by what *fetch* finds; see `reconcile.reconcile`."""
         await self.flush()
-        module = await asyncio.to_thread(_import_reconcile)
+        database = await asyncio.to_thread(self._existing)
+        from llm_router.ledger.reconcile import reconcile
+
+        def row(found: Generation) -> Row:
+            return self._builder.completed(found, self._clock())
+
         try:
-            result: Reconciled = await module.reconcile(
-                await asyncio.to_thread(self._existing),
-                fetch,
-                providers=providers,
-                limit=limit,
-                clock=self._clock,
-                sleep=sleep,
+            return await reconcile(
+                database, fetch, providers=providers, limit=limit, row=row, sleep=sleep
             )
         except (UnavailableError, RefusedError) as error:
             raise _ledger_error(error) from error
-        return result
 
     def _connect(self) -> Database:
-        with self._connecting:
+        with importing:
             if self._database is None:
                 from llm_router.ledger.database import Database
 
+                for module in _LATER:
+                    importlib.import_module(module)
                 self._database = (
                     Database(self._engine, owned=False)
                     if self._engine is not None
@@ -255,24 +248,26 @@ class Ledger:
         return self._command(ask)
 
     def _command(self, act: Callable[[], T]) -> T:
-        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return act()
-        except DBAPIError as error:
-            raise _ledger_error(error.orig or error) from error
         except (SQLAlchemyError, UnavailableError, RefusedError) as error:
             raise _ledger_error(error) from error
 
-    def _upkeep(self, database: Database) -> None:
-        retention = self.config.retention
-        if retention.payloads_days is not None or retention.rows_days is not None:
-            from llm_router.ledger.retention import purge
+    def _forget(
+        self, database: Database, payloads_days: int | None = None, rows_days: int | None = None
+    ) -> Purged:
+        from llm_router.ledger.retention import purge
 
-            days = {"payloads_days": retention.payloads_days, "rows_days": retention.rows_days}
-            purge(database, now=self._clock(), **days)
+        if payloads_days is None and rows_days is None:
+            retention = self.config.retention
+            payloads_days, rows_days = retention.payloads_days, retention.rows_days
+        now = self._clock()
+        return purge(database, payloads_days=payloads_days, rows_days=rows_days, now=now)
 
     def _forked(self) -> None:
+        self._store.forked()
         if self._database is not None:
             self._database.forget_connections()
 
@@ -291,16 +286,7 @@ def spool_path(config: LedgerConfig, engine: Engine | None = None) -> Path | Non
     return folder / "llm_router" / f"{place}-spool.jsonl"
 
 
-def _import_reconcile() -> Any:
-    from llm_router.ledger import reconcile
-
-    return reconcile
-
-
-def _ledger_error(error: BaseException) -> LedgerError:
-    from llm_router.ledger.outage import reason_of_database_error
-
-    hint = error.hint if isinstance(error, UnavailableError) else None
-    if reason_of_database_error(error) == "old_schema":
-        hint = "Run `llm-router db upgrade`."
-    return LedgerError(f"the ledger's database says: {error}", hint=hint)
+def _ledger_error(error: Exception) -> LedgerError:
+    reason = error.reason if isinstance(error, UnavailableError) else reason_of_error(error)
+    said = getattr(error, "orig", None) or error
+    return LedgerError(f"the ledger's database says: {said}", hint=HINTS.get(reason or ""))

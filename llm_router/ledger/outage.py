@@ -22,13 +22,19 @@ LEDGER_PAYLOAD_DROPPED = "llm_router.ledger_payload_dropped"
 LEDGER_DROPPED = "llm_router.ledger_dropped"
 
 
+HINTS = {
+    **dict.fromkeys(("missing_schema", "old_schema"), "Run `llm-router db upgrade`."),
+    "newer_schema": "Update llm_router.",
+}
+
+
 class UnavailableError(Exception):
     """The database cannot take rows now; `reason` is one word for the event."""
 
     def __init__(self, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.hint = hint
+        self.hint = hint or HINTS.get(reason)
 
 
 class RefusedError(Exception):
@@ -36,45 +42,66 @@ class RefusedError(Exception):
 
 
 _SQLITE_REASONS = {
+    "SQLITE_READONLY_DBMOVED": "replaced",
     "SQLITE_FULL": "disk_full",
     "SQLITE_READONLY": "read_only",
+    "SQLITE_PERM": "not_permitted",
     "SQLITE_BUSY": "locked",
     "SQLITE_LOCKED": "locked",
     "SQLITE_PROTOCOL": "locked",
+    "SQLITE_INTERRUPT": "slow",
     "SQLITE_CANTOPEN": "cannot_open",
     "SQLITE_IOERR": "io_error",
     "SQLITE_CORRUPT": "corrupt",
     "SQLITE_NOTADB": "corrupt",
-    "SQLITE_ERROR": "old_schema",
 }
+# States and classes of states in which no row would be taken; every other one is about the row.
 _POSTGRES_REASONS = {
-    "53100": "disk_full",
+    "08": "unreachable",
     "25006": "read_only",
-    "42P01": "old_schema",
-    "42703": "old_schema",
+    "28": "not_permitted",
+    "40": "locked",
     "42501": "not_permitted",
-    "55P03": "locked",
+    "42703": "old_schema",
+    "42P01": "old_schema",
+    "53": "overloaded",
+    "53100": "disk_full",
+    "55": "locked",
+    "57": "unreachable",
     "57014": "slow",
+    "58": "io_error",
+    "XX001": "corrupt",
+    "XX002": "corrupt",
+}
+_OLD_SCHEMA = ("no such table", "has no column", "no such column")
+"""How SQLite says it, which has no code of its own for that."""
+
+
+_OTHER_REASONS = {
+    # Only a driver that lost its server, or never had it, has no code to give.
+    "OperationalError": "unreachable",
+    "InterfaceError": "unreachable",
+    "TimeoutError": "slow",  # of the pool
 }
 
 
-def reason_of_database_error(error: BaseException) -> str | None:
-    """Return why a driver's error means "not now"; None when the rows themselves are wrong."""
-    name = getattr(error, "sqlite_errorname", None)
+def reason_of_error(error: BaseException) -> str | None:
+    """Return in a word why an error means "not now"; None when the rows themselves are wrong."""
+    error = getattr(error, "orig", None) or error  # SQLAlchemy's, of the driver's
+    if isinstance(error, OSError):
+        return _reason_of_file_error(error)
+    name: str | None = getattr(error, "sqlite_errorname", None)
+    if name == "SQLITE_ERROR":
+        return "old_schema" if any(words in str(error) for words in _OLD_SCHEMA) else None
     if name is not None:
-        primary = "_".join(name.split("_")[:2])
-        return _SQLITE_REASONS.get(primary)
-    state = getattr(error, "sqlstate", None)
+        return _SQLITE_REASONS.get(name, _SQLITE_REASONS.get("_".join(name.split("_")[:2])))
+    state: str | None = getattr(error, "sqlstate", None)
     if state is not None:
-        known = _POSTGRES_REASONS.get(state)
-        # Classes 22 and 23: the data; 21 and 42: the statement.
-        return known or (None if state[:2] in ("21", "22", "23", "42") else "unreachable")
-    # Only a driver that lost its server, or never had it, has no code to give.
-    return "unreachable" if type(error).__name__ in ("OperationalError", "InterfaceError") else None
+        return _POSTGRES_REASONS.get(state, _POSTGRES_REASONS.get(state[:2]))
+    return _OTHER_REASONS.get(type(error).__name__)
 
 
-def reason_of_os_error(error: OSError) -> str:
-    """Return one word for a file that cannot be written."""
+def _reason_of_file_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "disk_full"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, cast, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, cast, func, literal_column, or_, select
 
 from llm_router.errors import LedgerError
 from llm_router.ledger.columns import usd_sum
@@ -17,6 +15,7 @@ from llm_router.ledger.results import (
     ReportRow,
     RequestDetail,
     RequestRow,
+    read,
 )
 from llm_router.ledger.tables import attempts, configs, payloads, requests
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection
-
-R = TypeVar("R")
 
 _ON_ATTEMPTS = {
     "day": attempts.c.day,
@@ -55,7 +52,7 @@ def logs(
         query = query.where(requests.c.status == "failed")
     if alias is not None:
         query = query.where(requests.c.alias == alias)
-    return [_row(RequestRow, row) for row in connection.execute(query).mappings()]
+    return [read(RequestRow, row) for row in connection.execute(query).mappings()]
 
 
 def show(connection: Connection, id: str) -> RequestDetail:
@@ -70,7 +67,7 @@ def show(connection: Connection, id: str) -> RequestDetail:
     found = connection.execute(query.limit(1)).mappings().first()
     if found is None:
         raise LedgerError(f"no request {id!r} in the ledger")
-    request = _row(RequestRow, found)
+    request = read(RequestRow, found)
     text = select(configs.c.text).where(configs.c.fingerprint == request.config_fingerprint)
     return RequestDetail(
         request=request,
@@ -96,9 +93,8 @@ def report(
         query = query.where(attempts.c.day >= _day(since))
     if until is not None:
         query = query.where(attempts.c.day < _day(until))
-    measures = [f.name for f in fields(ReportRow) if f.name != "group"]
     return [
-        ReportRow(group=dict(zip(by, row, strict=False)), **{n: getattr(row, n) for n in measures})
+        read(ReportRow, {**row._mapping, "group": dict(zip(by, row, strict=False))})
         for row in connection.execute(query)
     ]
 
@@ -152,16 +148,9 @@ def _day(moment: date) -> str:
 
 def _attempts_of(connection: Connection, request_id: str) -> tuple[AttemptRow, ...]:
     query = select(attempts).where(attempts.c.request_id == request_id).order_by(attempts.c.number)
-    return tuple(_row(AttemptRow, row) for row in connection.execute(query).mappings())
+    return tuple(read(AttemptRow, row) for row in connection.execute(query).mappings())
 
 
 def _payloads_of(connection: Connection, request_id: str) -> tuple[PayloadRow, ...]:
     query = select(payloads).where(payloads.c.request_id == request_id).order_by(payloads.c.id)
-    return tuple(
-        PayloadRow(attempt_id=row.attempt_id, kind=row.kind, body=json.loads(row.body))
-        for row in connection.execute(query)
-    )
-
-
-def _row(kind: type[R], row: RowMapping) -> R:
-    return kind(**{f.name: row[f.name] for f in fields(kind)})  # type: ignore[arg-type]  # R is a dataclass
+    return tuple(read(PayloadRow, row) for row in connection.execute(query).mappings())

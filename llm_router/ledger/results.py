@@ -1,32 +1,56 @@
-"""What the ledger answers: typed rows. Tokens are counts, money is USD in Decimal."""
+"""The rows of the ledger: a field of a row class is a column of its table, and what is read back.
 
-from __future__ import annotations
+`tables` makes the columns from the annotations, which are therefore evaluated here. Tokens are
+counts, money is USD in Decimal; None means unknown.
+"""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-    from decimal import Decimal
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
+Tokens = Annotated[int, "may pass 2**31"]
+Label = Annotated[str, "a name from outside: cut to a bound and kept without keys"]
+
+_USAGE = tuple(field.name for field in fields(Usage))
+_COST = {f.name: f.name if f.name == "is_byok" else f"cost_{f.name}" for f in fields(Cost)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """Tokens and USD as in `Usage` and `Cost`; None means unknown."""
+    """Tokens and USD as in `Usage` and `Cost`."""
 
-    input_tokens: int | None
-    output_tokens: int | None
-    total_tokens: int | None
-    cache_read_tokens: int | None
-    cache_write_tokens: int | None
-    reasoning_tokens: int | None
+    input_tokens: Tokens | None
+    output_tokens: Tokens | None
+    total_tokens: Tokens | None
+    cache_read_tokens: Tokens | None
+    cache_write_tokens: Tokens | None
+    reasoning_tokens: Tokens | None
     cost_total: Decimal | None
     cost_reported: Decimal | None
     cost_upstream: Decimal | None
     cost_computed: Decimal | None
     cost_source: str | None
+    """None where no bill came."""
     is_byok: bool | None
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(**{name: getattr(self, name) for name in _USAGE})
+
+    @property
+    def cost(self) -> Cost:
+        given = {name: getattr(self, column) for name, column in _COST.items()}
+        return Cost(**given | {"source": self.cost_source or "unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,20 +58,22 @@ class RequestRow(Bill):
     """One logical call; the bill sums its attempts that carry one."""
 
     id: str
+    day: str
+    """The UTC day on which it began: what reports and retention go by."""
     started_at: datetime
-    alias: str | None
-    requested: str
+    alias: Label | None
+    requested: Label
     operation: str
     stream: bool
     status: str
     """"started" while in flight, and for ever where the process died before the end."""
     error: str | None
-    error_code: str | None
+    error_code: Label | None
     status_code: int | None
     attempts: int | None
     latency_ms: float | None
-    user: str | None
-    tags: Mapping[str, str]
+    user: Label | None
+    tags: Mapping[str, str] | None
     config_fingerprint: str | None
 
 
@@ -58,22 +84,24 @@ class AttemptRow(Bill):
     id: str
     request_id: str
     number: int
+    day: str
+    """The UTC day on which it began."""
     started_at: datetime
-    alias: str | None
-    deployment: str
-    provider: str
-    model: str
-    served_model: str | None
-    upstream_provider: str | None
-    response_id: str | None
+    alias: Label | None
+    deployment: Label
+    provider: Label
+    model: Label
+    served_model: Label | None
+    upstream_provider: Label | None
+    response_id: Label | None
     stream: bool
     mode_used: str | None
     status: str
     error: str | None
-    error_code: str | None
+    error_code: Label | None
     status_code: int | None
     finish_reason: str | None
-    native_finish_reason: str | None
+    native_finish_reason: Label | None
     latency_ms: float | None
     time_to_first_token_ms: float | None
     reconciled_at: datetime | None
@@ -81,12 +109,25 @@ class AttemptRow(Bill):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadRow:
-    """Content that `store: full` kept: a "request", "response" or "error"."""
+    """Content that `store: full` kept."""
 
+    id: str
+    request_id: str
     attempt_id: str | None
+    day: str
     kind: str
+    """A "request", "response" or "error"."""
     body: Any
     """JSON data, redacted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRow:
+    """A configuration that was in force."""
+
+    fingerprint: str
+    first_seen_at: datetime
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +180,26 @@ class Reconciled:
     failed: int = 0
     """The look-up failed."""
 
-    def __add__(self, other: Reconciled) -> Reconciled:
+    def __add__(self, other: "Reconciled") -> "Reconciled":
         return Reconciled(
             completed=self.completed + other.completed,
             missing=self.missing + other.missing,
             failed=self.failed + other.failed,
         )
+
+
+@lru_cache
+def columns(row: Any) -> dict[str, Any]:
+    """Return the columns of a row class with their types: the key first, the bill last."""
+    return {n: kind for part in row.__mro__ for n, kind in inspect.get_annotations(part).items()}
+
+
+def bill(usage: Usage | None, cost: Cost | None) -> dict[str, Any]:
+    """Return the columns of a bill by name; None where nobody said."""
+    tokens = {name: getattr(usage, name, None) for name in _USAGE}
+    return tokens | {column: getattr(cost, name, None) for name, column in _COST.items()}
+
+
+def read(row: type[R], values: Mapping[Any, Any]) -> R:
+    """Build a row from a result of the database, which may have more columns."""
+    return row(**{field.name: values[field.name] for field in fields(row)})

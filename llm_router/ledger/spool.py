@@ -1,6 +1,6 @@
 """The spool: a file that keeps rows while the database is away, for this process or the next.
 
-One JSON line a row, appended and fsynced under a file lock. Rows are written to the database
+One JSON line a row, appended and fsynced under a lock file. Rows are written to the database
 again under the same lock, and only then is the file emptied: a crash in between writes some of
 them twice, which the database ignores by their id.
 """
@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from llm_router.ledger.rows import TABLES
+from filelock import FileLock
+
+from llm_router.answers.answer import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from llm_router.ledger.rows import Rows
+    from llm_router.ledger.rows import Row, Rows
 
 _LOCK_SECONDS = 5.0
 _CHUNK = 2_000
+_TABLES = ("configs", "requests", "attempts", "payloads")
 
 
 class Spool:
-    """Rows in a file. Every method may raise OSError (TimeoutError when others hold the lock)."""
+    """Rows in a file. Every method may raise OSError (TimeoutError when others hold the lock).
+
+    The file and its lock are private (mode 0600), and a symbolic link in their place is an error.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,12 +50,11 @@ class Spool:
 
     def append(self, rows: Rows) -> None:
         """Add rows; when it returns they are on the disk, and when it raises none of them is."""
-        lines = [_line(table, row) for table, found in rows.items() for row in found]
-        _append(self.path, "".join(lines).encode())
+        _append(self.path, _lines(rows))
 
-    def reject(self, table: str, row: object) -> None:
-        """Put a row aside for ever."""
-        _append(self.rejects, _line(table, row).encode())
+    def reject(self, rows: Rows) -> None:
+        """Put rows aside for ever."""
+        _append(self.rejects, _lines(rows))
 
     def replay(self, write: Callable[[Rows], None]) -> int:
         """Hand all rows to *write* and empty the file; return how many there were.
@@ -61,10 +65,10 @@ class Spool:
             return 0
         count = 0
         with _locked(self.path) as descriptor:
-            with self.path.open("rb") as lines:
+            with os.fdopen(descriptor, "rb", closefd=False) as lines:
                 for rows, torn in _chunks(lines):
                     write(rows)
-                    count += sum(map(len, rows.values()))
+                    count += len(rows)
                     if torn:
                         _append(self.rejects, b"".join(torn))
             os.ftruncate(descriptor, 0)
@@ -72,26 +76,34 @@ class Spool:
         return count
 
 
-def _line(table: str, row: object) -> str:
-    return json.dumps([table, row], separators=(",", ":"), default=str) + "\n"
+def _lines(rows: Rows) -> bytes:
+    lines = (json.dumps(pair, separators=(",", ":"), default=plain) + "\n" for pair in rows)
+    return "".join(lines).encode()
 
 
-def _chunks(lines: Iterator[bytes]) -> Iterator[tuple[Rows, list[bytes]]]:
-    """Yield rows by table, and lines that are none: a crash can tear the last line of a write."""
-    rows: Rows = {}
+def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[Rows, list[bytes]]]:
+    """Yield rows, and lines that are none: a crash can tear the last line of a write."""
+    rows: Rows = []
     torn: list[bytes] = []
-    size = 0
     for line in lines:
         try:
-            table, row = json.loads(line)
-            rows.setdefault(TABLES[TABLES.index(table)], []).append(dict(row))
-        except (ValueError, TypeError):
+            rows.append(_row(json.loads(line)))
+        except (ValueError, TypeError, AttributeError, RecursionError):
             torn.append(line.rstrip(b"\n") + b"\n")
-        size += 1
-        if size >= _CHUNK:
+        if len(rows) + len(torn) >= _CHUNK:
             yield rows, torn
-            rows, torn, size = {}, [], 0
+            rows, torn = [], []
     yield rows, torn
+
+
+def _row(data: Any) -> tuple[str, Row]:
+    table, row = data
+    values = [value for name, value in row.items() if name != "tags"]
+    if any(
+        isinstance(value, list | dict) for value in (*values, *(row.get("tags") or {}).values())
+    ):
+        raise ValueError("a row is flat")
+    return _TABLES[_TABLES.index(table)], row
 
 
 def _append(path: Path, data: bytes) -> None:
@@ -100,40 +112,26 @@ def _append(path: Path, data: bytes) -> None:
         end = os.fstat(descriptor).st_size
         if end and os.pread(descriptor, 1, end - 1) != b"\n":
             data = b"\n" + data
+        rest = memoryview(data)
         try:
-            _write_all(descriptor, data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, end)
             raise
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Open a private file to append to, alone among all processes."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
-    try:
-        _lock(descriptor)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    # Imported here: Windows has no fcntl, and an application without a ledger does not care.
-    import fcntl
-
-    give_up = time.monotonic() + _LOCK_SECONDS
-    while True:
+    lock = path.with_name(f"{path.name}.lock")
+    with FileLock(lock, timeout=_LOCK_SECONDS, mode=0o600):
+        lock.chmod(0o600)  # one that was there keeps its mode otherwise, from filelock 4 on
+        flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, 0o600)
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise TimeoutError("the spool is locked by another process") from None
-            time.sleep(0.02)
+            os.fchmod(descriptor, 0o600)
+            yield descriptor
+        finally:
+            os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llm_router import events
@@ -15,9 +16,8 @@ from llm_router.ledger.outage import (
     LEDGER_UNAVAILABLE,
     RefusedError,
     UnavailableError,
-    reason_of_os_error,
+    reason_of_error,
 )
-from llm_router.ledger.rows import count, flat, grouped, halves, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +46,16 @@ class Store:
         self._upkeep = upkeep
         self._now = monotonic
         self._next_upkeep = 0.0
-        self._kept: Rows = {}
+        self._kept: Rows = []
         self._kept_lock = threading.Lock()
         self._reason: str | None = None
         self._spool_reason: str | None = None
         self._wait = _FIRST_WAIT
         self._retry_at = 0.0
+
+    def forked(self) -> None:
+        """Forget a lock that a thread of the parent process may hold."""
+        self._kept_lock = threading.Lock()
 
     def retry_in(self) -> float | None:
         """Return the seconds until there is something to try again; None when all is written."""
@@ -64,11 +68,12 @@ class Store:
         if self._reason and not now and self._now() < self._retry_at:
             self.set_aside(rows)
             return
-        waiting = joined(self._take_kept(), rows)
+        waiting = self._take_kept() + rows
         try:
             database = self._connect()
+            database.make_ready()
             self._write(database, waiting)
-            waiting = {}
+            waiting = []
             replayed = self._replay(database)
             self._look_after(database)
         except UnavailableError as error:
@@ -82,75 +87,76 @@ class Store:
 
     def finish(self) -> None:
         """Try once more to save what only memory has; say what is lost."""
-        if count(self._kept):
-            self.save({}, now=True)
-            lost = count(self._kept)
-            if lost:
-                reason = self._spool_reason or "no_spool"
+        if self._kept:
+            self.save([], now=True)
+            if self._kept:
+                reason, lost = self._spool_reason or "no_spool", len(self._kept)
                 events.emit(LEDGER_DROPPED, "error", reason=reason, rows=lost)
 
     def set_aside(self, rows: Rows) -> None:
         """Put rows into the spool, or keep them in memory when that fails too."""
         with self._kept_lock:
-            rows, self._kept = joined(self._kept, rows), {}
-            if not count(rows):
+            rows, self._kept = self._kept + rows, []
+            if not rows:
                 return
             reason = "no_spool"
             try:
                 if self._spool:
                     self._spool.append(rows)
                     return
-            except OSError as error:
-                reason = reason_of_os_error(error)
-                self._spool_failed(reason)
+            except Exception as error:  # memory keeps them, whatever is wrong with the file
+                reason = self._spool_failed(error)
             self._kept = self._newest(rows, reason)
 
     def _take_kept(self) -> Rows:
         with self._kept_lock:
-            rows, self._kept = self._kept, {}
+            rows, self._kept = self._kept, []
             return rows
 
     def _write(self, database: Database, rows: Rows) -> None:
         """Write rows in one transaction; when some of them are the trouble, all others."""
-        if not count(rows):
+        if not rows:
             return
         try:
             database.write(rows)
         except RefusedError as error:
-            if count(rows) == 1:
+            if len(rows) == 1:
                 self._reject(rows, str(error))
                 return
-            for half in halves(rows):
-                self._write(database, half)
+            middle = len(rows) // 2
+            self._write(database, rows[:middle])
+            self._write(database, rows[middle:])
 
     def _reject(self, rows: Rows, reason: str) -> None:
-        ((table, row),) = flat(rows)
+        ((table, row),) = rows
         events.emit(LEDGER_REJECTED, "error", reason=reason, table=table, id=row.get("id"))
         try:
             if self._spool:
-                self._spool.reject(table, row)
-        except OSError as error:
-            events.emit(LEDGER_DROPPED, "error", reason=reason_of_os_error(error), rows=1)
+                self._spool.reject(rows)
+        except Exception as error:  # it may be as unfit for the file as for the database
+            events.emit(LEDGER_DROPPED, "error", reason=_reason_of(error), rows=1)
 
     def _replay(self, database: Database) -> int:
         if self._spool is None:
             return 0
-
         try:
             return self._spool.replay(lambda rows: self._write(database, rows))
         except OSError as error:
-            self._spool_failed(reason_of_os_error(error))
+            self._spool_failed(error)
             self._retry_at = self._now() + _LONGEST_WAIT
             return 0
 
-    def _spool_failed(self, reason: str) -> None:
+    def _spool_failed(self, error: Exception) -> str:
+        reason = _reason_of(error)
         if self._spool_reason != reason:
             events.emit(LEDGER_SPOOL_FAILED, "error", reason=reason)
         self._spool_reason = reason
+        return reason
 
     def _look_after(self, database: Database) -> None:
         if self._now() >= self._next_upkeep:
-            self._upkeep(database)
+            with suppress(RefusedError):
+                self._upkeep(database)
             self._next_upkeep = self._now() + _DAY
 
     def _rest(self, error: UnavailableError) -> None:
@@ -165,11 +171,11 @@ class Store:
 
     def _newest(self, rows: Rows, reason: str) -> Rows:
         """Bound what memory keeps."""
-        surplus = count(rows) - _MOST_KEPT
+        surplus = len(rows) - _MOST_KEPT
         if surplus <= 0:
             return rows
         events.emit(LEDGER_DROPPED, "error", reason=reason, rows=surplus)
-        return grouped(flat(rows)[surplus:])
+        return rows[surplus:]
 
     def _came_back(self, replayed: int) -> None:
         if self._reason or replayed:
@@ -178,3 +184,7 @@ class Store:
         if not (self._spool and self._spool.pending()):
             self._spool_reason = None
         self._wait = _FIRST_WAIT
+
+
+def _reason_of(error: Exception) -> str:
+    return reason_of_error(error) or type(error).__name__

@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import weakref
 from collections import deque
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ MOST_WAITING = 20_000
 _BATCH = 4_000
 _EXIT_SECONDS = 10.0
 
+importing = threading.RLock()
+"""Held while modules are imported. A fork waits for it: a child would wait for ever for a module
+that a thread of its parent was importing."""
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+"""Those that a forked process begins anew."""
+
 
 class Writer:
     """Writes records in batches. Takes them from any thread and any event loop."""
@@ -32,37 +40,45 @@ class Writer:
         self._interval = interval
         self._after_fork = after_fork
         self._queue: deque[Record | Callable[[], None]] = deque()
-        self._starting = threading.Lock()
-        self._reset()
+        self._begin_anew()
+        _writers.add(self)
 
-    def _reset(self) -> None:
-        self._wake = threading.Event()
-        self._hurry = threading.Event()
-        self._closing = False
+    def _begin_anew(self) -> None:
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._asleep = False
+        self._starting = threading.Lock()
+        self._relief = threading.Lock()
         self._relieving = False
+        self._closing = False
         self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
+
+    def forked(self) -> None:
+        """Go on in a child process, which has the queue but none of its parent's threads."""
+        self._begin_anew()
+        self._after_fork()
 
     def put(self, record: Record) -> None:
-        """Queue a record: no lock, no I/O. This is all that a call waits for."""
+        """Queue a record: no lock to wait for, no I/O. This is all that a call waits for.
+
+        Safe in a finaliser, which may run inside of anything that this thread is doing.
+        """
         self._queue.append(record)
-        if not self._wake.is_set() or self._thread is None or not self._thread.is_alive():
-            self._rouse()
+        self._rouse()
         waiting = len(self._queue)
-        if waiting >= _BATCH:
-            self._hurry.set()
-            if waiting >= MOST_WAITING and not self._relieving:
-                self._relieve()
+        if waiting >= _BATCH and self._bell.empty():
+            self._bell.put(None)
+        if waiting >= MOST_WAITING and not self._relieving:
+            self._relieve()
 
     def call_when_written(self, done: Callable[[], None]) -> None:
         """Call *done* (in the writer's thread) when all that was queued before is durable."""
         self._queue.append(done)
-        self._hurry.set()
         self._rouse()
+        self._bell.put(None)
 
     def idle(self) -> bool:
         """Return whether there is nothing to wait for."""
-        return self._thread is None and not self._queue
+        return not self._queue and not self._is_running()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was queued is durable; return whether it is."""
@@ -80,48 +96,70 @@ class Writer:
         if thread is None or not thread.is_alive():
             return not self._queue
         self._closing = True
-        self._hurry.set()
-        self._wake.set()
+        self._bell.put(None)
         thread.join(timeout)
         if thread.is_alive():
             return False
         atexit.unregister(self.close)
-        self._thread = None
-        if self._queue:  # put while the thread ended
-            self._write()
-        return True
+        return self.close(timeout) if self._queue else True  # put while the thread ended
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _rouse(self) -> None:
-        with self._starting:
-            if self._pid != os.getpid():
-                self._reset()
-                self._after_fork()
-            if self._thread is None or not self._thread.is_alive():
+        """See to it that a thread writes what is queued."""
+        if not self._is_running():
+            self._start()
+        elif self._asleep:
+            self._asleep = False
+            self._bell.put(None)
+
+    def _start(self) -> None:
+        # Who holds it starts the thread right now, perhaps further up this very stack.
+        if not self._starting.acquire(blocking=False):
+            return
+        # No more threads (at the end of the interpreter): the queue stays for `close`.
+        with suppress(RuntimeError):
+            if not self._is_running():
                 self._closing = False
                 # A daemon, or a Router that was never closed would keep the interpreter alive;
                 # the exit handler gives it the time to finish.
-                self._thread = threading.Thread(target=self._run, name="llm_router.ledger")
-                self._thread.daemon = True
-                # No more threads (at the end of the interpreter): the queue stays for `close`.
-                with suppress(RuntimeError):
-                    self._thread.start()
+                self._thread = threading.Thread(
+                    target=self._run, name="llm_router.ledger", daemon=True
+                )
+                self._thread.start()
                 atexit.register(self.close)
-        self._wake.set()
+        self._starting.release()
 
     def _run(self) -> None:
         while not (self._closing and not self._queue):
-            if self._wake.wait(self._store.retry_in()) and not self._closing:
-                self._hurry.wait(self._interval)
-            self._hurry.clear()
-            self._wake.clear()
+            self._sleep()
             self._write()
         self._store.finish()
+
+    def _sleep(self) -> None:
+        """Wait for something to do, then for more of it, unless someone rings."""
+        self._asleep = True
+        if not self._queue and not self._closing:
+            self._wait(self._store.retry_in())
+        self._asleep = False
+        if self._queue and not self._closing:
+            self._wait(self._interval)
+        while not self._bell.empty():  # what was queued before it rang is written now
+            self._bell.get()
+
+    def _wait(self, seconds: float | None) -> None:
+        with suppress(Empty):
+            self._bell.get(timeout=seconds)
 
     def _write(self) -> None:
         records, waiting = self._drain()
         try:
             self._store.save(self._builder.build(records), now=self._closing)
         finally:
+            if waiting:
+                with self._relief:  # it may still be busy with what was queued before
+                    pass
             for done in waiting:
                 done()
 
@@ -141,15 +179,31 @@ class Writer:
 
     def _relieve(self) -> None:
         self._relieving = True
-        threading.Thread(target=self._spool_queue, name="llm_router.ledger.relief").start()
+        try:
+            threading.Thread(target=self._spool_queue, name="llm_router.ledger.relief").start()
+        except RuntimeError:  # no more threads
+            self._relieving = False
 
     def _spool_queue(self) -> None:
         """Bring what waits to the spool, while the writer is held up by the database."""
+        waiting: list[Callable[[], None]] = []
         try:
-            records, waiting = self._drain()
-            self._store.set_aside(self._builder.build(records))
-            for done in waiting:
-                done()
+            with self._relief:
+                records, waiting = self._drain()
+                self._store.set_aside(self._builder.build(records))
         finally:
             self._relieving = False
-        self._wake.set()
+            for done in waiting:  # after the rows that the writer holds
+                self.call_when_written(done)
+
+
+def _forked() -> None:
+    importing.release()
+    for writer in _writers:
+        writer.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=importing.acquire, after_in_parent=importing.release, after_in_child=_forked
+    )

@@ -97,7 +97,11 @@ class Chat(Operation[Completion]):
             deployment=deployment,
             messages=self.messages,
             params=params,
-            openrouter=merge_openrouter_options(deployment.openrouter, self.openrouter),
+            openrouter=(
+                merge_openrouter_options(deployment.openrouter, self.openrouter)
+                if deployment.openrouter or self.openrouter
+                else {}
+            ),
             extra_body=self.extra_body,
             user=self.user,
             stream=self.serves == "stream",

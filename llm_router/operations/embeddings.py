@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from llm_router.answers.embeddings import Embeddings
-from llm_router.errors import ConfigurationError
 from llm_router.operations.base import Operation
 from llm_router.options.openrouter import check_openrouter_options, merge_openrouter_options
 from llm_router.options.request import COMMON_NAMES, EmbedRequest, check_names
@@ -19,7 +18,6 @@ from llm_router.options.request import COMMON_NAMES, EmbedRequest, check_names
 if TYPE_CHECKING:
     from llm_router.config.model import AliasConfig
     from llm_router.options.request import CommonOptions, Deployment
-    from llm_router.routing.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +25,7 @@ class Embed(Operation[Embeddings]):
     """Texts to be turned into vectors."""
 
     serves: ClassVar[str] = "embed"
+    same_model: ClassVar[bool] = True
 
     name: str = "embed"
     texts: tuple[str, ...]
@@ -63,16 +62,6 @@ class Embed(Operation[Embeddings]):
     @property
     def asked(self) -> Mapping[str, Any]:
         return {"texts": self.texts, "dimensions": self.dimensions, "input_type": self.input_type}
-
-    def check(self, plan: Plan) -> None:
-        models = {deployment.model for deployment in plan.deployments}
-        if len(models) > 1:
-            raise ConfigurationError(
-                f"alias {plan.alias!r} cannot embed: it falls back to another model "
-                f"({', '.join(sorted(models))}), whose vectors cannot be compared",
-                alias=plan.alias,
-                hint="Let an alias for embeddings fall back to the same model at other providers.",
-            )
 
     def request(
         self,

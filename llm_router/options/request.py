@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from llm_router.answers.completion import Completion
+from llm_router.errors import ConfigurationError
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
@@ -90,6 +91,7 @@ class CallOptions(Params, CommonOptions, total=False):
 PARAM_NAMES = frozenset(Params.__annotations__)
 COMMON_NAMES = frozenset(CommonOptions.__annotations__)
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
+_RESERVED = frozenset({"model", "messages", "stream"})
 
 
 def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) -> None:
@@ -100,6 +102,15 @@ def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) 
         if name not in allowed:
             hint = did_you_mean(name, allowed)
             raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
+
+
+def refuse_ours(given: Collection[str]) -> None:
+    """Raise ConfigurationError where options of the caller name what the call itself decides."""
+    if taken := _RESERVED.intersection(given):
+        raise ConfigurationError(
+            f"{sorted(taken)[0]!r} cannot be set through extra_body or openrouter: "
+            "it is decided by the call itself"
+        )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -6,12 +6,14 @@ aiohttp, with everything switched off that would act behind the caller's back: r
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import io
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakSet
@@ -25,19 +27,20 @@ from llm_router.errors import (
     ProviderConnectionError,
     ProviderError,
 )
-from llm_router.providers.per_loop import PerLoop
 from llm_router.redaction import MASK
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     import aiohttp
 
+R = TypeVar("R")
+CLOSING_SECONDS = 2.0
+"""How long `aclose` waits for a loop of another thread; it may be busy for longer, or ending."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
 # aiohttp warns about larger bodies given as bytes, and sends file-like ones piece by piece.
 _PIECEMEAL_BYTES = 2**20
-# aiohttp inflates these in bounded pieces; others it would inflate as it likes.
-_ENCODINGS = ("gzip", "deflate")
 _PROXY_HINT = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
 
 
@@ -104,10 +107,7 @@ class HttpClient:
         return response
 
     async def read(self, response: aiohttp.ClientResponse) -> bytes:
-        """Return the whole body, at most 64 MiB; the connection is free or closed afterwards.
-
-        The limit counts what comes out of the compression.
-        """
+        """Return the whole body, at most 64 MiB; the connection is free or closed afterwards."""
         import aiohttp
 
         broken: ProviderError | None = None
@@ -143,7 +143,9 @@ class _Session:
 
         self.client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls or True),
-            headers={"Accept-Encoding": ", ".join(_ENCODINGS)},
+            # A body inflates up to a thousand times, in aiohttp before anyone can count.
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
@@ -254,7 +256,7 @@ def _refused_head(response: aiohttp.ClientResponse) -> ProviderError | None:
             "the final address.",
         )
     encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding in ("identity", *_ENCODINGS):
+    if encoding == "identity":
         return None
     return InvalidResponseError(
         f"{host} answered in the encoding {encoding!r}, which was not asked for",
@@ -292,3 +294,65 @@ def _plain(value: Any) -> Any:
         number = float(value)
         return number if Decimal(repr(number)) == value else format(value, "f")
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+class PerLoop(Generic[R]):
+    """Gives each running loop its own resource, and closes it with `aclose()` or with its loop.
+
+    An asynchronous generator holds the resource: `asyncio.run` finishes the generators of its
+    loop before it closes it (`loop.shutdown_asyncgens`), so that a script which runs several
+    loops one after the other, and never closes its Router, still leaks no connection.
+    """
+
+    def __init__(self, make: Callable[[], R], close: Callable[[R], Awaitable[None]]) -> None:
+        self._make = make
+        self._close = close
+        self._held: dict[asyncio.AbstractEventLoop, tuple[R, AsyncGenerator[R, None]]] = {}
+
+    async def get(self) -> R:
+        """Return the resource of the running loop, made now if this is the first time."""
+        loop = asyncio.get_running_loop()
+        held = self._held.get(loop)
+        if held is None:
+            keeper = self._keep(loop)
+            # The generator runs to its first yield without suspending: no one gets in between.
+            held = self._held[loop] = (await anext(keeper), keeper)
+        return held[0]
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[R, None]:
+        resource = self._make()
+        try:
+            yield resource
+        finally:
+            self._held.pop(loop, None)
+            await self._close(resource)
+
+    async def aclose(self) -> None:
+        """Close the resource of this loop, and those of loops that run in other threads.
+
+        A loop that stands still cannot be asked, and one that is busy is not waited for beyond
+        `CLOSING_SECONDS`: its resource is closed when it gets to it, or shuts down.
+        """
+        here = asyncio.get_running_loop()
+        for loop, (_, keeper) in list(self._held.items()):
+            self._held.pop(loop, None)
+            if loop is here:
+                await keeper.aclose()
+            elif loop.is_running():
+                await _close_in(loop, keeper)
+
+
+async def _close_in(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[R, None]) -> None:
+    closed: Future[None] = Future()
+
+    async def close() -> None:
+        await keeper.aclose()
+
+    def begin() -> None:
+        loop.create_task(close()).add_done_callback(lambda _: closed.set_result(None))
+
+    try:
+        loop.call_soon_threadsafe(begin)
+    except RuntimeError:  # it ended at this moment, and closed what it held
+        return
+    await asyncio.wait([asyncio.wrap_future(closed)], timeout=CLOSING_SECONDS)

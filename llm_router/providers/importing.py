@@ -27,7 +27,9 @@ _DURING_IMPORT = {
     "LITELLM_LOG": "ERROR",
 }
 _WRITTEN_BY_IMPORT = ("TIKTOKEN_CACHE_DIR",)
-_LITELLMS_OWN = re.compile(r"litellm(\.|$)")
+# What its modules warn of, and what pydantic warns of while they are imported inside a call.
+_MODULES = re.compile(r"litellm(\.|$)")
+_TYPES = re.compile(r"Items? '.* using the `ReadOnly` qualifier")
 _lock = threading.Lock()
 
 
@@ -72,14 +74,14 @@ def quiet() -> Iterator[None]:
 
 
 def ignore_litellms_warnings() -> None:
-    """Ignore what LiteLLM's own modules warn of, from now on.
+    """Ignore what LiteLLM's calls warn of, from now on.
 
     For calls that wait in the middle: no filter of a task's own exists. Before each call, since
     the host may put its filters back; the same filter is never there twice.
     """
-    wanted = ("ignore", None, Warning, _LITELLMS_OWN, 0)
-    if wanted not in warnings.filters:
-        warnings.filterwarnings("ignore", module=_LITELLMS_OWN.pattern)
+    if ("ignore", None, Warning, _MODULES, 0) not in warnings.filters:
+        warnings.filterwarnings("ignore", _TYPES.pattern, UserWarning)
+        warnings.filterwarnings("ignore", module=_MODULES.pattern)
 
 
 def _is_loaded() -> bool:

@@ -13,13 +13,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from llm_router.answers.answer import Answer
-from llm_router.answers.models import ModelInfo, Prices
+from llm_router.answers.models import ModelInfo
 from llm_router.config.checks import missing_credentials
 from llm_router.options.request import RequestPreview
 from llm_router.providers.http import HttpClient, Secret, encode_json
 from llm_router.providers.importing import load_here
 from llm_router.providers.requests import RequestBuilder, masked
 from llm_router.providers.stream import HttpStream
+from llm_router.redaction import MASK
+from llm_router.usage import Prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +52,7 @@ class NativeProvider:
 
     def __init__(self, name: str, row: ProviderConfig, wire: Wire) -> None:
         self.name = name
-        self.secrets: tuple[str, ...] = secrets_of(row)
+        self.secrets: tuple[str, ...] = secrets_of(row, row.key)
         self._row = row
         self._wire = wire
         self._builder: Builder | None = None
@@ -66,9 +68,8 @@ class NativeProvider:
         with self._opening:
             if self._builder is None:
                 builder = self._new_builder()
-                self._http = HttpClient(
-                    builder.address, keyed=bool(self._row.key or self._row.headers)
-                )
+                self.secrets = secrets_of(self._row, builder.key)
+                self._http = HttpClient(builder.address, keyed=builder.keyed)
                 self._http.prepare()
                 self._builder = builder
 
@@ -76,11 +77,8 @@ class NativeProvider:
         return RequestBuilder(load_here(), self._row, self.name)
 
     def _ready(self) -> tuple[Builder, HttpClient]:
-        missing = missing_credentials(self.name, self._row)
-        if missing is not None:
-            raise missing
         if self._builder is None or self._http is None:
-            raise RuntimeError("await open() first")
+            raise missing_credentials(self.name, self._row) or RuntimeError("await open() first")
         return self._builder, self._http
 
     async def complete(self, request: ProviderRequest) -> Completion:
@@ -108,8 +106,10 @@ class NativeProvider:
         self, http: HttpClient, prepared: Prepared, answering: Callable[[str], None] | None
     ) -> aiohttp.ClientResponse:
         """Send one request of any operation; tell the id of its answer as soon as it is known."""
-        body = encode_json(prepared.body)
-        response = await http.send("POST", prepared.url, prepared.headers, body)
+        body, headers = encode_json(prepared.body), prepared.headers
+        if prepared.sign is not None:
+            headers = {**headers, **await prepared.sign(prepared.url, body)}
+        response = await http.send("POST", prepared.url, headers, body)
         answer_id = response.headers.get("X-Generation-Id")
         if answering is not None and answer_id is not None:
             answering(answer_id)
@@ -126,9 +126,10 @@ class NativeProvider:
         """Return the exact request, secrets masked. Needs `open()`; no I/O."""
         builder, _ = self._ready()
         prepared = builder.build(request)
-        return RequestPreview(
-            url=prepared.url, headers=masked(prepared.headers), body=prepared.body
-        )
+        headers = masked(prepared.headers)
+        if prepared.sign is not None:
+            headers |= dict.fromkeys(prepared.sign.names, MASK)
+        return RequestPreview(url=prepared.url, headers=headers, body=prepared.body)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent; a later request opens new ones."""
@@ -136,9 +137,9 @@ class NativeProvider:
             await self._http.aclose()
 
 
-def secrets_of(row: ProviderConfig) -> tuple[Secret, ...]:
-    """Return the key of *row* and its headers' values, where they are long enough to be one."""
-    values = (row.key, *row.headers.values())
+def secrets_of(row: ProviderConfig, key: str) -> tuple[Secret, ...]:
+    """Return *key* and the values of the row's headers, where they are long enough to be one."""
+    values = (key, *row.headers.values())
     return tuple(Secret(value) for value in values if len(value) >= _SHORTEST_SECRET)
 
 

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llm_router.providers.bedrock import ConverseBuilder
+from llm_router.providers.foreign import (
+    AnthropicBuilder,
+    CohereBuilder,
+    ForeignProvider,
+    OllamaBuilder,
+)
+from llm_router.providers.google import GeminiBuilder, VertexBuilder
+from llm_router.wires.anthropic import AnthropicWire
+from llm_router.wires.cohere import CohereWire
+from llm_router.wires.converse import ConverseWire
+from llm_router.wires.gemini import GeminiWire
+from llm_router.wires.ollama import OllamaWire
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
@@ -11,11 +24,12 @@ if TYPE_CHECKING:
 
     from llm_router.config.model import ProviderConfig
     from llm_router.providers.base import Chat
+    from llm_router.providers.foreign import ForeignBuilder
     from llm_router.wires.base import Wire
 
 # LiteLLM's names for those who speak OpenAI's wire: its `openai_compatible_providers` (a contract
-# test compares) and four that it leaves out there. It logs in over the network for two of them,
-# `chatgpt` and `github_copilot`: they stay with its own call.
+# test compares) and four that it leaves out there. `chatgpt` and `github_copilot`, for which it
+# logs in over the network, and `ragflow` with its models of another shape stay with its own call.
 _OPENAI_SHAPED = (
     "ai21", "ai21_chat", "aiand", "aiml", "anyscale", "apertis", "azure", "azure_ai", "baseten",
     "cerebras", "chutes", "clarifai", "clf_ai_gateway", "codestral", "cognition", "cometapi",
@@ -26,18 +40,31 @@ _OPENAI_SHAPED = (
     "meta", "meta_llama", "minimax", "mistral", "modelscope", "moonshot", "morph", "nano-gpt",
     "nebius", "novita", "nscale", "nvidia_nim", "openai", "opencode_go", "openinfer", "openrouter",
     "parasail", "perplexity", "pinstripes", "poe", "prism", "publicai", "qwen_ai_platform",
-    "qwencloud", "ragflow", "reka", "sail", "sambanova", "scx-ai", "streamlake", "synthetic",
+    "qwencloud", "reka", "sail", "sambanova", "scx-ai", "streamlake", "synthetic",
     "tencent", "tensormesh", "together_ai", "v0", "vercel_ai_gateway", "volcengine", "wally",
     "wandb", "xai", "xinference", "zai", "zerogpu",
 )  # fmt: skip
 WIRES: dict[str, Callable[[str], Wire]] = dict.fromkeys(_OPENAI_SHAPED, OpenAIWire)
-"""By LiteLLM's name of the provider; a kind without a wire goes through LiteLLM's own call."""
+"""Those who speak OpenAI's wire, by LiteLLM's name of the provider."""
+FOREIGN: dict[str, tuple[Callable[[str], Wire], type[ForeignBuilder]]] = {
+    "anthropic": (AnthropicWire, AnthropicBuilder),
+    "bedrock": (ConverseWire, ConverseBuilder),
+    "cohere": (CohereWire, CohereBuilder),
+    "cohere_chat": (CohereWire, CohereBuilder),
+    "gemini": (GeminiWire, GeminiBuilder),
+    "ollama_chat": (OllamaWire, OllamaBuilder),
+    "vertex_ai": (GeminiWire, VertexBuilder),
+}
+"""Those with a wire of their own. A kind without a wire goes through LiteLLM's own call."""
 
 
 def build_provider(name: str, row: ProviderConfig) -> Chat:
     """Return the provider for *row*."""
     kind = row.kind(name)
     wire = WIRES.get(kind)
+    if row.path == "native" and kind in FOREIGN:
+        foreign, builder = FOREIGN[kind]
+        return ForeignProvider(name, row, foreign(kind), builder)
     if wire is None or row.path == "acompletion":
         from llm_router.providers.acompletion.provider import AcompletionProvider
 

@@ -21,14 +21,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from llm_router.config.checks import AZURE_API_VERSION
 from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
+from llm_router.options.request import refuse_ours
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import quiet
 from llm_router.redaction import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_router.config.model import ProviderConfig
     from llm_router.errors import LLMRouterError
@@ -36,15 +38,23 @@ if TYPE_CHECKING:
 
 STAND_IN = "llm-router-no-key"
 """Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
-AZURE_API_VERSION = "2024-10-21"
-"""The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
-_OURS = frozenset({"model", "messages", "stream"})
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
-_VERBATIM = frozenset({"response_format", "metadata"})
+_VERBATIM = frozenset({"response_format", "metadata", "user"})
 # OpenRouter's own keys of an assistant turn; other providers refuse a message that has them.
 _OPENROUTERS_OWN = frozenset({"reasoning", "reasoning_details", "annotations", "images"})
-_MODELS_KEPT = 256
+_KEPT = 256
+
+
+class Signature(Protocol):
+    """Signs the bytes that go out."""
+
+    names: tuple[str, ...]
+    """The headers that it adds."""
+
+    async def __call__(self, url: str, content: bytes) -> Mapping[str, str]:
+        """Return the headers that sign *content* for *url*; ConfigurationError when none can."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Prepared:
     url: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+    sign: Signature | None = None
 
 
 class Builder(Protocol):
@@ -61,8 +72,10 @@ class Builder(Protocol):
 
     address: str
     """A URL at the provider, which tells host and scheme."""
-    headers: Mapping[str, str]
-    """Those of a request that is about no model."""
+    key: Secret
+    """The row's, or one of the environment; empty where none is sent."""
+    keyed: bool
+    """Whether what is sent shows who asks: no proxy may read it."""
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request; nothing of the caller's is changed.
@@ -95,11 +108,11 @@ class RequestBuilder:
     def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
         self._litellm, self._row, self._name = litellm, row, name
         self._kind = row.kind(name)
-        with quiet():
-            self._base_url, self._key = self._base_url_and_key()
-        self._targets = lru_cache(_MODELS_KEPT)(self._target)
-        anything = self._targets("any")
-        self.address, self.headers = anything.url, anything.headers
+        self._base_url, self.key = self._base_url_and_key()
+        self.keyed = bool(self.key or row.headers)
+        self._targets = lru_cache(_KEPT)(self._target)
+        self._scalars = lru_cache(_KEPT)(self._mapped)
+        self.address = self._base_url or self._targets("any/model").url
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request for the model and the options that were asked for."""
@@ -113,10 +126,16 @@ class RequestBuilder:
 
     def _body(self, target: _Target, request: ProviderRequest) -> dict[str, Any]:
         asked = given_options(request, self._kind, target.supported)
-        mapped, verbatim = self._mapped(target, request.model, asked)
+        untouched = {name: asked.pop(name) for name in _VERBATIM & asked.keys()}
+        mapped, kept = self._options(request.model, asked)
         messages = messages_for(request.messages)
         transform = target.config.transform_request
-        body = self._ask(transform, request.model, messages, dict(mapped), {}, {})
+        # Told no address, huggingface's would ask the network for one; told no name, others would
+        # look for the provider in 0.4 ms.
+        where = {"api_base": target.url, "custom_llm_provider": self._kind}
+        body: dict[str, Any] = by_litellm(
+            self._name, transform, request.model, messages, copied(mapped), where, {}
+        )
         body.update(body.pop("extra_body", None) or {})
         # What transform_request takes out on its own account, a tool_choice without tools say.
         body |= {n: mapped[n] for n in asked if n in mapped and n not in body}
@@ -124,45 +143,47 @@ class RequestBuilder:
             body["stream"] = True
             if "stream_options" in target.supported:
                 body["stream_options"] = {"include_usage": True}
-        return body | verbatim | request.extra_body
+        return {**body, **kept, **untouched, **request.extra_body}
+
+    def _options(
+        self, model: str, asked: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return `_mapped`; for plain values kept from call to call, for it costs up to 0.4 ms."""
+        options = tuple(asked.items())
+        plain = all(isinstance(value, str | int | float) for value in asked.values())
+        return self._scalars(model, options) if plain else self._mapped(model, options)
 
     def _mapped(
-        self, target: _Target, model: str, asked: Mapping[str, Any]
+        self, model: str, asked: tuple[tuple[str, Any], ...]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return options by the provider's names, and those that are sent as they were asked."""
-        known = target.supported - _VERBATIM
-        given = {name: copied(value) for name, value in asked.items() if name in known}
+        target = self._targets(model)
+        given = {name: copied(value) for name, value in asked if name in target.supported}
         change = target.config.map_openai_params
-        mapped: dict[str, Any] = self._ask(change, dict(given), {}, model, False)
-        kept = {name: value for name, value in asked.items() if name not in given}
+        mapped: dict[str, Any] = by_litellm(self._name, change, dict(given), {}, model, False)
+        kept = {name: value for name, value in asked if name not in given}
         for name, value in given.items():
             if name not in mapped:
-                if not self._ask(change, {name: value}, {}, model, False):
-                    kept[name] = asked[name]
+                alone = {name: copied(value)}
+                if not by_litellm(self._name, change, alone, {}, model, False):
+                    kept[name] = value
             elif _is_other_number(value, mapped[name]):
                 kept[name] = mapped[name] = value
         return mapped, kept
 
-    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return method(*arguments)
-        except Exception as error:  # its own classes, and builtin ones
-            refused = refusal_of(error, self._name)
-        raise refused
-
     def _target(self, model: str) -> _Target:
         with quiet():
-            config = config_of(self._litellm, self._kind, model)
             try:
+                config = config_of(self._litellm, self._kind, model)
                 url, headers = self._url(config, model), self._headers(config, model)
                 supported = frozenset(config.get_supported_openai_params(model) or ())
             except (ValueError, self._litellm.exceptions.BadRequestError) as error:
-                problem = ConfigurationError(f"provider {self._name!r}: {sentence_of(error)}")
+                problem = self._no_address(sentence_of(error))
             else:
                 return _Target(config, url, headers, supported)
         raise problem
 
-    def _base_url_and_key(self) -> tuple[str | None, str]:
+    def _base_url_and_key(self) -> tuple[str | None, Secret]:
         """Return where the provider is and the key; None where its configuration says where.
 
         LiteLLM's own address of the provider goes with a key of the environment. A row that says
@@ -170,20 +191,29 @@ class RequestBuilder:
         """
         row = self._row
         if row.base_url is not None:
-            return row.base_url, row.key
+            return row.base_url, Secret(row.key)
         address, key = _OPENAI_URL, None
         if self._kind != "openai":
-            _, _, key, address = self._litellm.get_llm_provider(model=f"{self._kind}/any")
+            with quiet():
+                try:
+                    found = self._litellm.get_llm_provider(model=f"{self._kind}/any")
+                except self._litellm.exceptions.BadRequestError:  # newer than this LiteLLM
+                    found = ("", "", None, None)
+            _, _, key, address = found
         own = os.environ.get(f"{self._kind.upper().replace('-', '_')}_API_KEY")
-        return (address.rstrip("/") if address else None), row.key or key or own or ""
+        return (address.rstrip("/") if address else None), Secret(row.key or key or own or "")
+
+    def _no_address(self, why: str) -> ConfigurationError:
+        hint = None if self._row.base_url else f"Set providers.{self._name}.base_url."
+        return ConfigurationError(f"provider {self._name!r}: {why}", hint=hint)
 
     def _url(self, config: Any, model: str) -> str:
         if self._kind == "azure":
-            return _azure_url(self._row, self._name, model)
+            return _azure_url(self._row, model)
         url: str = config.get_complete_url(self._base_url, STAND_IN, model, {}, {})
         if self._base_url is None and urlsplit(url).hostname == _OPENAI_HOST:
             # Where LiteLLM knows no address it falls back to OpenAI's.
-            raise _no_address(self._name)
+            raise ValueError("LiteLLM knows no address for it")
         return url
 
     def _headers(self, config: Any, model: str) -> dict[str, str]:
@@ -193,7 +223,16 @@ class RequestBuilder:
             found = config.validate_environment(
                 {}, model, [], {}, {}, api_key=STAND_IN, api_base=self._base_url
             )
-        return dressed(found, self._key, self._row.headers)
+        return dressed(found, self.key, self._row)
+
+
+def by_litellm(provider: str, method: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what one of LiteLLM's methods returns; what it refuses is our error."""
+    try:
+        return method(*arguments)
+    except Exception as error:  # its own classes, and builtin ones
+        refused = refusal_of(error, provider)
+    raise refused
 
 
 def config_of(litellm: Any, kind: str, model: str) -> Any:
@@ -206,8 +245,8 @@ def config_of(litellm: Any, kind: str, model: str) -> Any:
     return found or litellm.OpenAIGPTConfig()
 
 
-def dressed(found: Mapping[str, str], key: str, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that go out: LiteLLM's with the key in them, the row's *own* over them.
+def dressed(found: Mapping[str, str], key: Secret, row: ProviderConfig) -> dict[str, str]:
+    """Return the headers that go out: LiteLLM's with the key in them, the row's own over them.
 
     Without a key none is sent. What a row says of headers may be a secret, and is kept as one.
     """
@@ -218,9 +257,9 @@ def dressed(found: Mapping[str, str], key: str, own: Mapping[str, str]) -> dict[
                 headers[name] = Secret(value.replace(STAND_IN, key))
         elif "litellm" not in value.lower():
             headers[name] = value
-    theirs = {name.lower() for name in own}
+    theirs = {name.lower() for name in row.headers}
     headers = {n: value for n, value in headers.items() if n.lower() not in theirs}
-    headers |= {name: Secret(value) for name, value in own.items()}
+    headers |= {name: Secret(value) for name, value in row.headers.items()}
     for name, value in headers.items():
         if "\n" in value or "\r" in value:
             raise ConfigurationError(f"The value of the header {name!r} has a line break in it")
@@ -267,15 +306,6 @@ def copied(value: Any) -> Any:
     return value
 
 
-def refuse_ours(given: Collection[str]) -> None:
-    """Raise ConfigurationError where options of the caller name what the call itself decides."""
-    if taken := _OURS.intersection(given):
-        raise ConfigurationError(
-            f"{sorted(taken)[0]!r} cannot be set through extra_body or openrouter: "
-            "it is decided by the call itself"
-        )
-
-
 def refusal_of(error: Exception, provider: str) -> LLMRouterError:
     """Return our error for what LiteLLM's request building refused; nothing was sent."""
     said = sentence_of(error)
@@ -288,10 +318,16 @@ def refusal_of(error: Exception, provider: str) -> LLMRouterError:
 def sentence_of(error: BaseException) -> str:
     """Return the words of one of LiteLLM's errors, without its own name before them."""
     text = str(getattr(error, "message", None) or error).strip()
+    text = text.partition("\nReceived Messages=")[0]  # it would repeat the prompt
     return text.removeprefix(f"litellm.{type(error).__name__}: ") or type(error).__name__
 
 
 def given_options(request: ProviderRequest, kind: str, supported: frozenset[str]) -> dict[str, Any]:
+    """Return the options of *request* but `extra_body`, by LiteLLM's names.
+
+    *supported* are those that LiteLLM lists for the model. Raises UnsupportedFeatureError for a
+    way of reasoning that it has no word for.
+    """
     refuse_ours(request.extra_body)
     asked = dict(request.params)
     reasoning = normalise_reasoning(asked.pop("reasoning", None))
@@ -306,18 +342,12 @@ def _is_other_number(asked: Any, sent: Any) -> bool:
     return isinstance(asked, int | float) and asked != sent
 
 
-def _azure_url(row: ProviderConfig, name: str, model: str) -> str:
+def _azure_url(row: ProviderConfig, model: str) -> str:
     """Return Azure's address of a deployment; a base URL that ends in `/v1` needs no version."""
     if row.base_url is None:
-        raise _no_address(name)
+        raise ValueError("Azure's address is a resource of your own")
     if row.base_url.endswith("/v1"):
         return f"{row.base_url}/chat/completions"
     version = row.api_version or AZURE_API_VERSION
     base = f"{row.base_url.removesuffix('/openai')}/openai/deployments/{quote(model)}"
     return f"{base}/chat/completions?api-version={version}"
-
-
-def _no_address(name: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"provider {name!r} has no address", hint=f"Set providers.{name}.base_url."
-    )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from llm_router.answers.stream_events import UsageReport
 from llm_router.errors import ProviderError, ProviderTimeoutError
@@ -32,30 +32,20 @@ _END_SECONDS = 0.2
 _DRAIN_BYTES = 64 * 1024
 
 
-class HttpStream:
-    """The ProviderStream over one HTTP answer; *reader* knows the wire, *priced* adds prices."""
+class EventStream:
+    """What every ProviderStream does with the events that its `_fill` brings.
 
-    def __init__(
-        self,
-        response: aiohttp.ClientResponse,
-        reader: StreamReader,
-        priced: Callable[[Completion], Completion],
-    ) -> None:
+    *reader* knows the wire, *priced* adds prices.
+    """
+
+    def __init__(self, reader: StreamReader, priced: Callable[[Completion], Completion]) -> None:
         self.idle_timeout: float | None = None
-        self._response = response
-        self._content = response.content
         self._reader = reader
         self._priced = priced
-        self._loop = asyncio.get_running_loop()
         self._events: deque[StreamEvent] = deque()
         self._over = False
-        self._broken: ProviderError | None = None
-        self._watchdog: asyncio.TimerHandle | None = None
-        self._give_up_at: float | None = None
-        """When to stop waiting for a data event; None while nobody waits."""
-        self._idled = False
 
-    def __aiter__(self) -> HttpStream:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StreamEvent:
@@ -64,17 +54,53 @@ class HttpStream:
         Raises the ProviderError that the stream reports, ProviderConnectionError when it is cut,
         ProviderTimeoutError when no data event comes within `idle_timeout` of waiting.
         """
-        if not self._events and not self._over:
-            try:
-                await self._fill()
-            finally:
-                self._give_up_at = None
-        if self._events:
-            return self._events.popleft()
-        raise StopAsyncIteration
+        while not self._events:
+            if self._over:
+                raise StopAsyncIteration
+            await self._fill()
+        return self._events.popleft()
 
     async def _fill(self) -> None:
-        """Read until there is an event to give, or the end."""
+        """Read until there is an event to give, or the end, or raise what went wrong."""
+        raise NotImplementedError
+
+    def _give(self, events: list[StreamEvent]) -> None:
+        for event in events:
+            if isinstance(event, UsageReport):
+                event = UsageReport(event.usage, self.snapshot().cost)
+            self._events.append(event)
+
+    def snapshot(self) -> Completion:
+        """Return what has come so far, the whole answer after the end."""
+        return self._priced(self._reader.snapshot())
+
+
+class HttpStream(EventStream):
+    """The ProviderStream over one HTTP answer."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        reader: StreamReader,
+        priced: Callable[[Completion], Completion],
+    ) -> None:
+        super().__init__(reader, priced)
+        self._response = response
+        self._content = response.content
+        self._loop = asyncio.get_running_loop()
+        self._broken: ProviderError | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._give_up_at: float | None = None
+        """When to stop waiting for a data event; None while nobody waits."""
+        self._idled = False
+
+    async def _fill(self) -> None:
+        try:
+            await self._read()
+        finally:
+            self._give_up_at = None
+
+    async def _read(self) -> None:
         reader = self._reader
         self._progress()
         while not self._events:
@@ -92,12 +118,6 @@ class HttpStream:
             if reader.data_events != before:
                 self._progress()
         return None
-
-    def _give(self, events: list[StreamEvent]) -> None:
-        for event in events:
-            if isinstance(event, UsageReport):
-                event = UsageReport(event.usage, self.snapshot().cost)
-            self._events.append(event)
 
     async def _next_bytes(self) -> bytes:
         """Return what has come, waiting for it if need be; nothing at the end or at a cut."""
@@ -183,10 +203,6 @@ class HttpStream:
         self._stop_watching()
         if not self._content.at_eof() or self._content.exception() is not None:
             self._response.close()
-
-    def snapshot(self) -> Completion:
-        """Return what has come so far, the whole answer after the end."""
-        return self._priced(self._reader.snapshot())
 
     async def aclose(self) -> None:
         """Close the connection, unless the body is at its end. Idempotent."""

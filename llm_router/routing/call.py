@@ -6,11 +6,13 @@ wire read is stamped with the names of the call here, and known secrets leave er
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from llm_router import events
 from llm_router.answers.answer import Answer, Attempt
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import (
@@ -19,22 +21,53 @@ from llm_router.errors import (
     ProviderError,
     StructuredOutputError,
 )
-from llm_router.routing.rotation import Rotation
+from llm_router.routing.loop import Rotation
+from llm_router.routing.observing import EventObserver
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from llm_router.answers.answer import AttemptStatus
-    from llm_router.answers.records import RequestStatus
+    from llm_router.answers.records import Observer, RequestStatus
     from llm_router.options.request import Deployment
     from llm_router.routing.clock import Clock
     from llm_router.routing.cooldown import Cooldowns
     from llm_router.routing.gates import Gates, Leave
-    from llm_router.routing.observing import Observers
     from llm_router.routing.plan import Limits, Plan
 
 A = TypeVar("A", bound=Answer)
+Moment = Literal["request_started", "attempt_finished", "request_finished"]
+
+
+class Observers:
+    """Tells every observer, whatever the others raise: a call never fails by who watches it."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._events = EventObserver()
+        self._failed: set[int] = set()
+
+    def listening(self) -> bool:
+        """Return whether there is anyone to build records for."""
+        return bool(self._observers) or events.enabled()
+
+    def tell(self, moment: Moment, record: Any) -> None:
+        """Hand *record* to each; the first failure of an observer is an event, once."""
+        if events.enabled():
+            self._tell(self._events, moment, record)
+        for observer in self._observers:
+            self._tell(observer, moment, record)
+
+    def _tell(self, observer: Observer, moment: Moment, record: Any) -> None:
+        try:
+            getattr(observer, moment)(record)
+        except Exception as error:
+            # The application's code: it may raise anything, and must not cost a paid answer.
+            if id(observer) not in self._failed:
+                self._failed.add(id(observer))
+                name, reason = type(observer).__name__, type(error).__name__
+                events.emit(events.OBSERVER_FAILED, "error", observer=name, reason=reason)
 
 
 class Call:
@@ -300,6 +333,18 @@ class RunningAttempt:
             time_to_first_token_ms=self.first_token_ms,
             started_at=self.started_at,
         )
+
+
+def uuid7(wall: float) -> str:
+    """Return a UUIDv7 (RFC 9562), which sorts by time, for *wall* seconds since the epoch.
+
+    The standard library has it from 3.14 on.
+    """
+    moment = f"{int(wall * 1000):012x}"
+    random = os.urandom(10)
+    chance = random.hex()
+    variant = "89ab"[random[9] & 3]
+    return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[3:6]}-{chance[6:18]}"
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from dataclasses import dataclass
@@ -24,15 +23,3 @@ class Clock:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
     """A number from 0 up to 1, for the jitter of the back-off."""
-
-
-def uuid7(wall: float) -> str:
-    """Return a UUIDv7 (RFC 9562), which sorts by time, for *wall* seconds since the epoch.
-
-    The standard library has it from 3.14 on.
-    """
-    moment = f"{int(wall * 1000):012x}"
-    random = os.urandom(10)
-    chance = random.hex()
-    variant = "89ab"[random[9] & 3]
-    return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[3:6]}-{chance[6:18]}"

@@ -28,6 +28,9 @@ PROBE_S = 60.0
 """A probe that was not heard of for so long is forgotten."""
 MAX_REST_S = 3600.0
 
+MOST_RECORDS = 1024
+"""Models are asked for by any name: what is known of more of them is forgotten."""
+
 State = Literal["ready", "resting", "probing"]
 # The caller's own mistakes say nothing about the deployment's health.
 _NOT_ITS_FAULT = (errors.InvalidRequestError, errors.ContentFilteredError)
@@ -113,12 +116,20 @@ class Cooldowns:
         if isinstance(error, errors.RateLimitError) and error.scope == "platform":
             self._rest_key(deployment, error)
             return
-        record = self._records.setdefault(deployment.name, _Record())
+        record = self._record_of(deployment.name)
         record.outcomes.append(False)
         record.consecutive += 1
         reason = _due(record)
         if reason:
             self._rest(record, deployment.name, f"{reason}, last: {_brief(error)}", REST_S)
+
+    def _record_of(self, name: str) -> _Record:
+        """Return the record of a deployment; of those that failed longest ago none is kept."""
+        record = self._records.pop(name) if name in self._records else _Record()
+        self._records[name] = record
+        if len(self._records) > MOST_RECORDS:
+            del self._records[next(iter(self._records))]
+        return record
 
     def _rest_key(self, deployment: Deployment, error: errors.RateLimitError) -> None:
         seconds = error.retry_after

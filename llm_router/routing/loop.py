@@ -8,7 +8,8 @@ shortened, every attempt reported exactly once.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from llm_router import events
 from llm_router.errors import (
@@ -23,13 +24,14 @@ from llm_router.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from llm_router.config.model import AliasConfig
     from llm_router.options.request import Deployment
     from llm_router.routing.call import Call, RunningAttempt
     from llm_router.routing.gates import Leave
-    from llm_router.routing.rotation import Turn
 
+A = TypeVar("A")
 R_co = TypeVar("R_co", covariant=True)
 TICK_S = 0.001
 """A timer may fire a tick of the clock early: what is left then is no time to try anything."""
@@ -59,6 +61,48 @@ class Step(Protocol[R_co]):
         So it is when a deployment refused a structured mode: no failure of its health.
         """
         ...
+
+
+class Question(Protocol):
+    """What the loop needs to know of an operation (`operations.base`)."""
+
+    @property
+    def serves(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def request(
+        self, deployment: Deployment, row: AliasConfig, answering: Callable[[str], None] | None
+    ) -> Any: ...
+
+
+class Asking(Generic[A]):
+    """The loop's step for an operation: one request to whichever deployment is next."""
+
+    def __init__(
+        self, operation: Question, call: Call, provider_of: Callable[[Deployment], Any]
+    ) -> None:
+        self.operation = operation
+        self.call = call
+        self._provider_of = provider_of
+
+    def prepare(self, deployment: Deployment) -> Any:
+        if not hasattr(self._provider_of(deployment), self.operation.serves):
+            raise UnsupportedFeatureError(
+                f"{deployment.provider} does not serve {self.operation.name!r} ({deployment.name})",
+                model=deployment.name,
+                provider=deployment.provider,
+            )
+        return self.operation.request(deployment, self.call.plan.row, self.call.answering)
+
+    async def send(self, attempt: RunningAttempt, request: Any) -> A:
+        serve = getattr(self._provider_of(attempt.deployment), self.operation.serves)
+        answer: A = await serve(request)
+        return answer
+
+    def again(self, deployment: Deployment, error: ProviderError) -> bool:
+        return False
 
 
 async def run(call: Call, step: Step[R_co]) -> R_co:
@@ -112,10 +156,10 @@ async def _next_turn(call: Call) -> Turn:
     """Return whose turn it is, once it is ready; raise when the call is over."""
     while True:
         now = call.clock.monotonic()
-        if call.attempts_left <= 0:
-            raise failure(call)
         if now >= call.deadline_at - TICK_S:
             raise _deadline_exceeded(call)
+        if call.attempts_left <= 0:
+            raise failure(call)
         turn = call.rotation.next(now, call.attempts_left)
         if turn is None:
             raise failure(call)
@@ -160,6 +204,9 @@ async def _timed(call: Call, attempt: RunningAttempt, step: Step[R_co], request:
     except TimeoutError as error:
         if not timer.expired():
             raise
+        if seconds < call.limits.timeout:
+            # It was the deadline's timer: that has passed, whatever tick the clock shows.
+            call.deadline_at = min(call.deadline_at, call.clock.monotonic())
         raise ProviderTimeoutError(
             f"no answer within {seconds:.3g} s", hint="The abandoned call may still be billed."
         ) from error
@@ -229,3 +276,71 @@ def _deadline_exceeded(call: Call) -> DeadlineExceededError:
     )
     error.__cause__ = last
     return error
+
+
+@dataclass(slots=True)
+class Turn:
+    """A deployment within one call."""
+
+    deployment: Deployment
+    order: int
+    ready_at: float = 0.0
+    """Not to be tried before this time."""
+    turns: int = 0
+    """How often its turn came."""
+    tries: int = 0
+    """Requests in this turn."""
+    share: int = 0
+    """Requests that this turn may use."""
+    retries: int = 0
+    """Failures in the whole call that were worth a retry; the back-off grows with them."""
+    out: bool = False
+    """Not to be tried again in this call."""
+
+
+class Rotation:
+    """Gives each deployment its fair share of the attempts, in order, then comes round again."""
+
+    def __init__(
+        self, deployments: Sequence[Deployment], resting: Callable[[Deployment], bool]
+    ) -> None:
+        self._turns = [Turn(deployment, order) for order, deployment in enumerate(deployments)]
+        self._resting = resting
+        self._current: Turn | None = None
+
+    def next(self, now: float, attempts_left: int) -> Turn | None:
+        """Return whose turn it is (it may have to wait until `ready_at`), None when all are out."""
+        current = self._current
+        if current is not None and not current.out and current.tries < current.share:
+            return current
+        alive = [turn for turn in self._turns if not turn.out]
+        if not alive:
+            return None
+        chosen = alive[0]  # of a call that begins all are ready
+        if current is not None:
+            chosen = min(alive, key=lambda turn: self._rank(turn, now))
+        self._begin(chosen, alive, attempts_left)
+        return chosen
+
+    def _rank(self, turn: Turn, now: float) -> tuple[float, bool, int, int]:
+        """The soonest, those at rest behind the others, then in order."""
+        return max(turn.ready_at, now), self._resting(turn.deployment), turn.turns, turn.order
+
+    def _begin(self, chosen: Turn, alive: Sequence[Turn], attempts_left: int) -> None:
+        """Start a turn: an equal share of what is left, one request once all had their turn."""
+        fresh = sum(turn.turns == 0 for turn in alive)
+        chosen.share = -(-attempts_left // fresh) if chosen.turns == 0 else 1
+        chosen.turns += 1
+        chosen.tries = 0
+        self._current = chosen
+
+    def retry_later(self, turn: Turn, ready_at: float, *, yields: bool) -> None:
+        """Note a failure worth a retry. A turn that *yields* lets those go first who are ready."""
+        turn.retries += 1
+        turn.ready_at = ready_at
+        if yields and any(other.ready_at < ready_at for other in self._turns if not other.out):
+            turn.share = turn.tries
+
+    def give_up(self, turn: Turn) -> None:
+        """Take a deployment out of this call."""
+        turn.out = True

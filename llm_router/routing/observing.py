@@ -1,53 +1,14 @@
-"""Who is told of a call: the ledger, the application's observers, and the events."""
+"""The observer that turns records into structlog events."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llm_router import events
 from llm_router.usage import Cost, Usage, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from llm_router.answers.records import (
-        AttemptFinished,
-        Observer,
-        RequestFinished,
-        RequestStarted,
-    )
-
-Moment = Literal["request_started", "attempt_finished", "request_finished"]
-
-
-class Observers:
-    """Tells every observer, whatever the others raise: a call never fails by who watches it."""
-
-    def __init__(self, observers: Iterable[Observer]) -> None:
-        self._observers = tuple(observers)
-        self._events = EventObserver()
-        self._failed: set[int] = set()
-
-    def listening(self) -> bool:
-        """Return whether there is anyone to build records for."""
-        return bool(self._observers) or events.enabled()
-
-    def tell(self, moment: Moment, record: Any) -> None:
-        """Hand *record* to each; the first failure of an observer is an event, once."""
-        if events.enabled():
-            self._tell(self._events, moment, record)
-        for observer in self._observers:
-            self._tell(observer, moment, record)
-
-    def _tell(self, observer: Observer, moment: Moment, record: Any) -> None:
-        try:
-            getattr(observer, moment)(record)
-        except Exception as error:
-            # The application's code: it may raise anything, and must not cost a paid answer.
-            if id(observer) not in self._failed:
-                self._failed.add(id(observer))
-                name, reason = type(observer).__name__, type(error).__name__
-                events.emit(events.OBSERVER_FAILED, "error", observer=name, reason=reason)
+    from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 
 
 class EventObserver:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import json
+import math
+import random
 import re
 import secrets
 import time
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llm_router.testing.billing import (
     Bill,
     PromptCache,
     Tokens,
-    asks_for_hour,
-    charge,
     count_prompt,
     dumps,
+    texts_to_embed,
     tokens_of,
     usage_of,
 )
@@ -32,21 +33,13 @@ if TYPE_CHECKING:
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 DONE = b"data: [DONE]\n\n"
 _TOOL_PIECE = 12
-_HOLE = "\ue000text"
 Finish = tuple[str | None, str | None]
-
-
-class Event(NamedTuple):
-    """One piece of a stream."""
-
-    data: bytes
-    characters: int = 0
-    """Generated characters in it: what a cancelled stream is billed for."""
+"""The finish reason, and the upstream's own word for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A resolved answer of one model to one request."""
+    """A resolved answer of one model to one request: a completion, or vectors."""
 
     id: str
     created: int
@@ -55,150 +48,149 @@ class Answer:
     model: SandboxModel
     upstream: Upstream
     message: Mapping[str, Any]
-    finish_reason: str | None
-    native_finish_reason: str | None
+    finish: Finish
     tokens: Tokens
     usage: Mapping[str, Any]
 
     def bill(self) -> Bill:
         """Return the bill of the whole answer."""
-        cost, details = self.usage.get("cost"), self.usage.get("cost_details") or {}
         byok = bool(self.usage.get("is_byok"))
-        charged = charge(self.model, self.tokens).total
-        own = details.get("upstream_inference_cost") if byok else 0
+        charged = sum(self.tokens.charged(self.model))
+        cost = _first_known(self.usage.get("cost"), 0 if byok else charged)
+        own = (self.usage.get("cost_details") or {}).get("upstream_inference_cost")
         return Bill(
             generation_id=self.id,
             requested_model=self.request.model,
             model=self.model.echoed,
             provider=self.upstream.name,
             tokens=self.tokens,
-            cost=_decimal(cost, charged if not byok else Decimal(0)),
-            upstream_cost=_decimal(own, charged),
+            cost=Decimal(str(cost)),
+            upstream_cost=Decimal(str(_first_known(own, charged) if byok else 0)),
             is_byok=byok,
-            streamed=self.request.stream,
-            finish_reason=self.finish_reason,
-            native_finish_reason=self.native_finish_reason,
+            finish_reason=self.finish[0],
+            native_finish_reason=self.finish[1],
+            api_type="embeddings" if self.model.dimensions else "completions",
         )
 
-    def cancelled_bill(self, characters: int) -> Bill:
-        """Return the bill when the client left after *characters* of a stream.
+    def cancelled_bill(self, sent: int) -> Bill:
+        """Return the bill when the client left after *sent* events of a stream.
 
         Only some upstreams stop then; the others, and every call that is not streamed, bill all.
         """
         if not (self.request.stream and self.upstream.cancels):
             return replace(self.bill(), cancelled=True)
-        tokens = replace(self.tokens, completion=tokens_of(characters), reasoning=0)
-        usage = usage_of(tokens, charge(self.model, tokens), is_byok=bool(self.usage["is_byok"]))
-        return replace(replace(self, tokens=tokens, usage=usage).bill(), cancelled=True)
+        share = min(sent / len(self.content_events()), 1)
+        tokens = replace(
+            self.tokens, completion=math.ceil(self.tokens.completion * share), reasoning=0
+        )
+        return replace(self._using(tokens, bool(self.usage["is_byok"])).bill(), cancelled=True)
 
     def uncharged(self) -> Answer:
         """Return this answer as Zero Completion Insurance has it: nothing generated, cost 0."""
-        nothing = replace(self.tokens, completion=0, reasoning=0)
-        usage = {
-            **usage_of(nothing, charge(self.model, nothing), is_byok=False),
-            "cost": 0,
-            "cost_details": {"upstream_inference_cost": 0},
-        }
-        return replace(self, tokens=nothing, usage=usage)
+        nothing = self._using(replace(self.tokens, completion=0, reasoning=0), is_byok=False)
+        free = {"cost": 0, "cost_details": {"upstream_inference_cost": 0}}
+        return replace(nothing, usage={**nothing.usage, **free})
+
+    def _using(self, tokens: Tokens, is_byok: bool) -> Answer:
+        return replace(self, tokens=tokens, usage=usage_of(tokens, self.model, is_byok=is_byok))
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body."""
-        choice = {
-            "index": 0,
-            "logprobs": self.reply.logprobs,
-            "finish_reason": self.finish_reason,
-            "native_finish_reason": self.native_finish_reason,
-            "message": self.message,
-        }
-        body = {**self._head("chat.completion"), "system_fingerprint": None, "choices": [choice]}
-        body["usage"] = self.usage
-        return self._without_omitted({**body, **self.reply.fields})
+        body = self._embeddings() if self.request.embeds else self._completion()
+        return self._without_omitted({**body, "usage": self.usage, **self.reply.fields})
 
     def json(self) -> bytes:
         return dumps(self.body()).encode(errors="surrogatepass")
 
-    def chunk(
-        self, delta: Mapping[str, Any] | None = None, finish: Finish = (None, None), **fields: Any
-    ) -> dict[str, Any]:
-        """Return a chunk; *finish* are the two finish reasons, *fields* go to its top level."""
+    def _completion(self) -> dict[str, Any]:
         choice = {
+            "index": 0,
+            "logprobs": self.reply.logprobs,
+            "finish_reason": self.finish[0],
+            "native_finish_reason": self.finish[1],
+            "message": self.message,
+        }
+        return self._head("chat.completion") | {"system_fingerprint": None, "choices": [choice]}
+
+    def _embeddings(self) -> dict[str, Any]:
+        size = int(self.request.body.get("dimensions") or self.model.dimensions or 1)
+        data = [
+            {"object": "embedding", "index": index, "embedding": unit_vector(text, size)}
+            for index, text in enumerate(texts_to_embed(self.request.body))
+        ]
+        # As recorded: no `created`, and the model without its author.
+        return {
+            "id": self.id,
+            "object": "list",
+            "model": self.model.echoed.rpartition("/")[2],
+            "provider": self.upstream.name,
+            "data": data,
+        }
+
+    def sse(
+        self,
+        delta: Mapping[str, Any] | None = None,
+        finish: Finish = (None, None),
+        choice: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> bytes:
+        """Return a chunk as an event; *choice* and *fields* are laid over its choice and itself."""
+        only = {
             "index": 0,
             "delta": {"role": "assistant", "content": "", **(delta or {})},
             "finish_reason": finish[0],
             "native_finish_reason": finish[1],
+            **(choice or {}),
         }
-        head = {**self._head("chat.completion.chunk"), "choices": [choice]}
-        return self._without_omitted({**head, **self.reply.fields, **fields})
+        head = {**self._head("chat.completion.chunk"), "choices": [only]}
+        return data_line(self._without_omitted({**head, **self.reply.fields, **fields}))
 
-    def sse(
-        self, delta: Mapping[str, Any] | None = None, finish: Finish = (None, None), **fields: Any
-    ) -> bytes:
-        return data_line(self.chunk(delta, finish, **fields))
-
-    def usage_event(self) -> list[Event]:
+    def usage_event(self) -> list[bytes]:
         """Return the last chunk, with usage, in the form that the reply asks for."""
         form = self.reply.usage_chunk
         if form == "absent":
             return []
-        finish = self._finish if form == "repeated" else (None, None)
         fields: dict[str, Any] = {"choices": []} if form == "empty" else {}
-        return [Event(self.sse(None, finish, usage=self.usage, **fields))]
+        finish = self.finish if form == "repeated" else (None, None)
+        return [self.sse(None, finish, usage=self.usage, **fields)]
 
-    def content_events(self) -> list[Event]:
+    def content_events(self) -> list[bytes]:
         """Return the chunks up to the finish reason, which is in the last of them."""
         events = [*self._reasoning_events(), *self._text_events(), *self._tool_events()]
         extra = {k: self.message[k] for k in ("annotations", "images") if k in self.message}
         if extra:
-            events.append(Event(self.sse(extra)))
-        if self.finish_reason is not None or not events:
-            events.append(Event(self.sse(None, self._finish)))
-        between = [Event(COMMENT)] * (self.reply.comments - 1)
-        for index, comment in enumerate(between):
-            events.insert(2 * index + 1, comment)
+            events.append(self.sse(extra))
+        if self.finish[0] is not None or not events:
+            events.append(self.sse(None, self.finish))
+        for index in range(self.reply.comments - 1):
+            events.insert(2 * index + 1, COMMENT)
         return events
 
-    def opening_comments(self) -> list[Event]:
-        return [Event(COMMENT)] if self.reply.comments > 0 else []
-
-    @property
-    def _finish(self) -> Finish:
-        return self.finish_reason, self.native_finish_reason
-
-    def _reasoning_events(self) -> Iterator[Event]:
+    def _reasoning_events(self) -> Iterator[bytes]:
         text = self.message.get("reasoning") or ""
         details = [dict(detail) for detail in self.message.get("reasoning_details") or ()]
-        shown = False
+        spoken = next((d for d in details if d.get("text") or d.get("summary")), None)
+        if spoken is None:
+            yield from (self.sse({"reasoning": piece}) for piece in _words(text))
         for detail in details:
-            key = next((k for k in ("text", "summary") if detail.get(k)), None)
-            if key is None or shown:
-                yield Event(self.sse({"reasoning_details": [detail]}))
+            if detail is not spoken:
+                yield self.sse({"reasoning_details": [detail]})
                 continue
-            shown = True
-            whole, tail = detail.pop(key), {}
-            if "signature" in detail:
-                tail = {"signature": detail.pop("signature")}
+            key = "text" if detail.get("text") else "summary"
+            whole = detail.pop(key)
+            signature = {"signature": detail.pop("signature")} if "signature" in detail else {}
             for piece in _words(text or whole):
-                fragment = {"reasoning": piece, "reasoning_details": [{**detail, key: piece}]}
-                yield Event(self.sse(fragment), len(piece))
-            if tail:
-                yield Event(self.sse({"reasoning_details": [{**detail, **tail}]}))
-        if not shown:
-            yield from (Event(self.sse({"reasoning": p}), len(p)) for p in _words(text))
+                yield self.sse({"reasoning": piece, "reasoning_details": [{**detail, key: piece}]})
+            if signature:
+                yield self.sse({"reasoning_details": [detail | signature]})
 
-    def _text_events(self) -> Iterator[Event]:
-        if self.message.get("refusal"):
-            for piece in _words(self.message["refusal"]):
-                yield Event(self.sse({"content": None, "refusal": piece}), len(piece))
-        # The chunks of a text differ in their text alone: one is written, the others are filled in.
-        head, tail = self.sse({"content": _HOLE}).decode().split(f'"{_HOLE}"')
-        for index, piece in enumerate(self._pieces(self.message.get("content") or "")):
-            if index == 0 and self.reply.logprobs:
-                chunk = self.chunk({"content": piece})
-                chunk["choices"][0]["logprobs"] = self.reply.logprobs
-                yield Event(data_line(chunk), len(piece))
-                continue
-            text = json.dumps(piece, ensure_ascii=False)
-            yield Event(f"{head}{text}{tail}".encode(errors="surrogatepass"), len(piece))
+    def _text_events(self) -> Iterator[bytes]:
+        for piece in _words(self.message.get("refusal") or ""):
+            yield self.sse({"content": None, "refusal": piece})
+        choice = {"logprobs": self.reply.logprobs} if self.reply.logprobs else {}
+        for piece in self._pieces(self.message.get("content") or ""):
+            yield self.sse({"content": piece}, choice=choice)
+            choice = {}
 
     def _pieces(self, text: str) -> list[str]:
         chunks = self.reply.chunks
@@ -207,22 +199,20 @@ class Answer:
         if not isinstance(chunks, int):
             return list(chunks)
         words = _words(text) if len(_words(text)) >= chunks else list(text)
-        size, longer = divmod(len(words), max(chunks, 1))
-        ends = [i * size + min(i, longer) for i in range(max(chunks, 1) + 1)]
+        count = max(chunks, 1)
+        ends = [len(words) * end // count for end in range(count + 1)]
         return ["".join(words[a:b]) for a, b in itertools.pairwise(ends)]
 
-    def _tool_events(self) -> Iterator[Event]:
+    def _tool_events(self) -> Iterator[bytes]:
         for call in self.message.get("tool_calls") or ():
-            function = {k: v for k, v in call["function"].items() if k != "arguments"}
-            arguments = call["function"].get("arguments")
-            if arguments is not None:
-                function["arguments"] = ""
-            first = {**call, "function": function}
-            yield Event(self.sse({"content": None, "tool_calls": [first]}))
-            for start in range(0, len(arguments or ""), _TOOL_PIECE):
-                piece = (arguments or "")[start : start + _TOOL_PIECE]
-                part = {"index": call.get("index", 0), "function": {"arguments": piece}}
-                yield Event(self.sse({"content": None, "tool_calls": [part]}), len(piece))
+            arguments = call["function"].get("arguments") or ""
+            empty = {"arguments": ""} if "arguments" in call["function"] else {}
+            first = {**call, "function": {**call["function"], **empty}}
+            yield self.sse({"content": None, "tool_calls": [first]})
+            for start in range(0, len(arguments), _TOOL_PIECE):
+                function = {"arguments": arguments[start : start + _TOOL_PIECE]}
+                part = {"index": call.get("index", 0), "function": function}
+                yield self.sse({"content": None, "tool_calls": [part]})
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {
@@ -234,38 +224,45 @@ class Answer:
         }
 
     def _without_omitted(self, body: dict[str, Any]) -> dict[str, Any]:
-        for path in self.reply.omit:
-            body = _without(body, path.split("."))
-        return body
+        return functools.reduce(_without, (path.split(".") for path in self.reply.omit), body)
 
 
 def make_answer(
     request: ChatRequest, reply: Reply, model: SandboxModel, upstream: Upstream, cache: PromptCache
 ) -> Answer:
     """Resolve *reply* into the answer of *model*, its tokens counted and priced."""
-    reply = reply.completed(request, model)
-    message = reply.content_message(request, model)
+    message: dict[str, Any] = {}
+    finish: Finish = (None, None)
+    if not request.embeds:
+        reply = reply.completed(request, model)
+        message = reply.content_message(request, model)
+        finish = reply.finish(model)
     tokens = _tokens(request, reply, message, model, cache)
-    usage = usage_of(tokens, charge(model, tokens), is_byok=reply.byok)
-    finish, native = reply.finish(model)
     now = int(time.time())
     return Answer(
-        id=f"gen-{now}-{secrets.token_hex(10)}",
+        id=f"gen-{'emb-' if model.dimensions else ''}{now}-{secrets.token_hex(10)}",
         created=now,
         request=request,
         reply=reply,
         model=model,
         upstream=upstream,
         message=message,
-        finish_reason=finish,
-        native_finish_reason=native,
+        finish=finish,
         tokens=tokens,
-        usage=_laid_over(usage, reply.usage),
+        usage=_laid_over(usage_of(tokens, model, is_byok=reply.byok), reply.usage),
     )
 
 
 def data_line(value: Any) -> bytes:
     return f"data: {dumps(value)}\n\n".encode(errors="surrogatepass")
+
+
+def unit_vector(text: str, size: int) -> list[float]:
+    """Return a vector of length 1 that only *text* decides: the same text, the same vector."""
+    draw = random.Random(text).uniform  # seeded by a hash of the text
+    vector = [draw(-1, 1) for _ in range(size)]
+    length = math.hypot(*vector)
+    return [value / length for value in vector]
 
 
 def _tokens(
@@ -275,28 +272,33 @@ def _tokens(
     model: SandboxModel,
     cache: PromptCache,
 ) -> Tokens:
+    """Return the counts that the script gives, else those counted."""
     given = reply.usage
-    prompt = given.get("prompt_tokens")
-    if prompt is None:
-        prompt = count_prompt(request.body)
-    read, written = cache.use(model, request.body, prompt)
-    reasoning = tokens_of(len(reply.reasoning or ""))
-    calls = message.get("tool_calls") or ()
-    characters = sum(len(dumps(call["function"])) for call in calls)
-    content = message.get("content")
-    characters += len(content if isinstance(content, str) else dumps(content) if content else "")
-    counted = tokens_of(characters + len(message.get("refusal") or "")) + reasoning
     inputs = given.get("prompt_tokens_details") or {}
     outputs = given.get("completion_tokens_details") or {}
-    completion = given.get("completion_tokens")
+    prompt = _first_known(given.get("prompt_tokens"), count_prompt(request.body))
+    cached = cache.use(model, request.body, prompt)
+    for name, key in (("cached", "cached_tokens"), ("written", "cache_write_tokens")):
+        cached[name] = inputs.get(key, cached[name]) or 0
+    reasoning = tokens_of(len(reply.reasoning or ""))
     return Tokens(
         prompt=prompt,
-        completion=counted if completion is None else completion,
+        completion=_first_known(given.get("completion_tokens"), reasoning + _count_answer(message)),
         reasoning=outputs.get("reasoning_tokens", reasoning),
-        cached=inputs.get("cached_tokens", read) or 0,
-        written=inputs.get("cache_write_tokens", written) or 0,
-        written_for_hour=asks_for_hour(request.body),
+        **cached,
     )
+
+
+def _count_answer(message: Mapping[str, Any]) -> int:
+    """Count the tokens of an answer without its reasoning."""
+    content = message.get("content") or ""
+    text = content if isinstance(content, str) else dumps(content)
+    calls = [dumps(call["function"]) for call in message.get("tool_calls") or ()]
+    return tokens_of(len(text + (message.get("refusal") or "") + "".join(calls)))
+
+
+def _first_known(given: Any, otherwise: Any) -> Any:
+    return otherwise if given is None else given
 
 
 def _laid_over(usage: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,21 +307,17 @@ def _laid_over(usage: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     for key, value in given.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = {**merged[key], **value} if both else value
-    if "total_tokens" not in given and "prompt_tokens" in merged:
-        merged["total_tokens"] = (merged["prompt_tokens"] or 0) + (merged["completion_tokens"] or 0)
+    if "total_tokens" not in given:
+        completion = merged.get("completion_tokens") or 0
+        merged["total_tokens"] = (merged["prompt_tokens"] or 0) + completion
     return merged
 
 
-def _without(body: dict[str, Any], path: list[str]) -> dict[str, Any]:
+def _without(body: Mapping[str, Any], path: list[str]) -> dict[str, Any]:
     head, *rest = path
-    if not rest:
-        return {key: value for key, value in body.items() if key != head}
-    inner = body.get(head)
-    return {**body, head: _without(inner, rest)} if isinstance(inner, dict) else body
-
-
-def _decimal(amount: Any, default: Decimal) -> Decimal:
-    return default if amount is None else Decimal(str(amount))
+    if rest and isinstance(body.get(head), dict):
+        return {**body, head: _without(body[head], rest)}
+    return {key: value for key, value in body.items() if rest or key != head}
 
 
 def _words(text: str) -> list[str]:

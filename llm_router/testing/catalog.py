@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
-Family = Literal["openai", "anthropic", "google", "other"]
 Caching = Literal["none", "automatic", "explicit"]
 
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
 _TOOLS = ("tools", "tool_choice")
 _JSON = ("response_format", "structured_outputs")
-_VARIANTS = ("nitro", "floor", "online", "exacto", "extended", "thinking")
+_THINKING = ("reasoning", "include_reasoning")
+_DOCUMENTS = ("text", "image", "file")
+_VARIANTS = ("free", "nitro", "floor", "online", "exacto", "extended", "thinking")
 _CREATED = 1_750_000_000
 
 
@@ -44,13 +45,12 @@ class SandboxModel:
 
     id: str
     prompt: str
-    completion: str
+    completion: str = "0"
     upstreams: tuple[Upstream, ...]
     canonical_slug: str = ""
     """The name that answers carry; the id when blank."""
-    family: Family = "other"
     context_length: int = 128_000
-    max_completion_tokens: int | None = 16_384
+    max_completion_tokens: int | None = None
     supports: tuple[str, ...] = (*_SAMPLING, *_TOOLS, *_JSON)
     inputs: tuple[str, ...] = ("text",)
     caching: Caching = "none"
@@ -62,10 +62,21 @@ class SandboxModel:
     """For a router model: the id of the model that answers and is billed."""
     refuses_response_format: bool = False
     """Whether its upstream answers 400 to any `response_format` of JSON."""
+    dimensions: int | None = None
+    """Of a model for embeddings: how long its vectors are."""
 
     @property
     def echoed(self) -> str:
         return self.canonical_slug or self.id
+
+    @property
+    def author(self) -> str:
+        return self.id.partition("/")[0]
+
+    @property
+    def output(self) -> str:
+        """Its output modality."""
+        return "embeddings" if self.dimensions else "text"
 
     def to_wire(self) -> dict[str, Any]:
         """Return the model object of `GET /models`."""
@@ -78,9 +89,9 @@ class SandboxModel:
             "created": _CREATED,
             "context_length": self.context_length,
             "architecture": {
-                "modality": f"{'+'.join(self.inputs)}->text",
+                "modality": f"{'+'.join(self.inputs)}->{self.output}",
                 "input_modalities": list(self.inputs),
-                "output_modalities": ["text"],
+                "output_modalities": [self.output],
                 "tokenizer": "Other",
                 "instruct_type": None,
             },
@@ -96,142 +107,64 @@ class SandboxModel:
         }
 
 
+# fmt: off
+_GPT: dict[str, Any] = {
+    "upstreams": (_OPENAI, _AZURE), "inputs": _DOCUMENTS, "caching": "automatic"}
+_CLAUDE: dict[str, Any] = {
+    "upstreams": (_ANTHROPIC, _BEDROCK, _VERTEX), "inputs": _DOCUMENTS, "caching": "explicit",
+    "supports": (*_SAMPLING, *_TOOLS, *_JSON, *_THINKING), "max_completion_tokens": 64_000}
 CATALOG: tuple[SandboxModel, ...] = (
     SandboxModel(
-        id="openai/gpt-4o-mini",
-        prompt="0.00000015",
-        completion="0.0000006",
-        cache_read="0.000000075",
-        upstreams=(_OPENAI, _AZURE),
-        family="openai",
-        inputs=("text", "image", "file"),
-        caching="automatic",
-    ),
+        id="openai/gpt-4o-mini", max_completion_tokens=16_384,
+        prompt="0.00000015", completion="0.0000006", cache_read="0.000000075", **_GPT),
     SandboxModel(
-        id="openai/gpt-5.5",
-        canonical_slug="openai/gpt-5.5-20260423",
-        prompt="0.00000125",
-        completion="0.00001",
-        cache_read="0.000000125",
-        upstreams=(_OPENAI, _AZURE),
-        family="openai",
-        context_length=400_000,
-        max_completion_tokens=128_000,
-        supports=("max_tokens", "seed", *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
-        inputs=("text", "image", "file"),
-        caching="automatic",
-    ),
+        id="openai/gpt-5.5", canonical_slug="openai/gpt-5.5-20260423",
+        prompt="0.00000125", completion="0.00001", cache_read="0.000000125",
+        context_length=400_000, max_completion_tokens=128_000,
+        supports=("max_tokens", "seed", *_TOOLS, *_JSON, *_THINKING), **_GPT),
     SandboxModel(
-        id="anthropic/claude-haiku-4.5",
-        canonical_slug="anthropic/claude-4.5-haiku-20251001",
-        prompt="0.000001",
-        completion="0.000005",
-        cache_read="0.0000001",
-        cache_write="0.00000125",
-        upstreams=(_ANTHROPIC, _BEDROCK, _VERTEX),
-        family="anthropic",
-        context_length=200_000,
-        max_completion_tokens=64_000,
-        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
-        inputs=("text", "image", "file"),
-        caching="explicit",
-        cache_minimum=4096,
-    ),
+        id="anthropic/claude-haiku-4.5", canonical_slug="anthropic/claude-4.5-haiku-20251001",
+        prompt="0.000001", completion="0.000005", cache_read="0.0000001", cache_write="0.00000125",
+        context_length=200_000, cache_minimum=4096, **_CLAUDE),
     SandboxModel(
-        id="anthropic/claude-sonnet-4.5",
-        canonical_slug="anthropic/claude-4.5-sonnet-20250929",
-        prompt="0.000003",
-        completion="0.000015",
-        cache_read="0.0000003",
-        cache_write="0.00000375",
-        upstreams=(_ANTHROPIC, _BEDROCK, _VERTEX),
-        family="anthropic",
-        context_length=1_000_000,
-        max_completion_tokens=64_000,
-        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
-        inputs=("text", "image", "file"),
-        caching="explicit",
-    ),
+        id="anthropic/claude-sonnet-4.5", canonical_slug="anthropic/claude-4.5-sonnet-20250929",
+        prompt="0.000003", completion="0.000015", cache_read="0.0000003", cache_write="0.00000375",
+        context_length=1_000_000, **_CLAUDE),
     SandboxModel(
-        id="google/gemini-2.5-flash",
-        prompt="0.0000003",
-        completion="0.0000025",
-        cache_read="0.000000075",
-        cache_write="0.0000003833",
-        upstreams=(_AI_STUDIO, _VERTEX),
-        family="google",
-        context_length=1_048_576,
-        max_completion_tokens=65_535,
-        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning", "include_reasoning"),
-        inputs=("text", "image", "file", "audio", "video"),
-        caching="automatic",
-    ),
+        id="google/gemini-2.5-flash", upstreams=(_AI_STUDIO, _VERTEX), caching="automatic",
+        prompt="0.0000003", completion="0.0000025",
+        cache_read="0.000000075", cache_write="0.0000003833",
+        context_length=1_048_576, max_completion_tokens=65_535,
+        supports=(*_SAMPLING, *_TOOLS, *_JSON, *_THINKING), inputs=(*_DOCUMENTS, "audio", "video")),
     SandboxModel(
-        id="qwen/qwen-plus",
-        canonical_slug="qwen/qwen-plus-2025-01-25",
-        prompt="0.0000004",
-        completion="0.0000012",
-        cache_read="0.00000004",
-        cache_write="0.0000005",
-        upstreams=(_ALIBABA,),
-        context_length=131_072,
-        supports=(*_SAMPLING, *_TOOLS, "response_format"),
-        caching="explicit",
-    ),
+        id="qwen/qwen-plus", canonical_slug="qwen/qwen-plus-2025-01-25", upstreams=(_ALIBABA,),
+        prompt="0.0000004", completion="0.0000012",
+        cache_read="0.00000004", cache_write="0.0000005", caching="explicit",
+        context_length=131_072, supports=(*_SAMPLING, *_TOOLS, "response_format")),
     SandboxModel(
-        id="qwen/qwen3-8b:free",
-        canonical_slug="qwen/qwen3-8b-04-28",
-        prompt="0",
-        completion="0",
-        upstreams=(_DEEPINFRA,),
-        context_length=40_960,
-        supports=(*_SAMPLING, "reasoning"),
-    ),
+        id="qwen/qwen3-8b:free", canonical_slug="qwen/qwen3-8b-04-28", upstreams=(_DEEPINFRA,),
+        prompt="0", context_length=40_960, supports=(*_SAMPLING, "reasoning")),
     SandboxModel(
-        id="meta-llama/llama-3.3-70b-instruct",
-        prompt="0.0000001",
-        completion="0.00000032",
-        upstreams=(_DEEPINFRA,),
-        max_completion_tokens=None,
-        supports=(*_SAMPLING, *_TOOLS, "response_format"),
-    ),
+        id="meta-llama/llama-3.3-70b-instruct", upstreams=(_DEEPINFRA,), prompt="0.0000001",
+        completion="0.00000032", supports=(*_SAMPLING, *_TOOLS, "response_format")),
     SandboxModel(
-        id="deepseek/deepseek-r1",
-        prompt="0.0000007",
-        completion="0.0000025",
-        upstreams=(_DEEPINFRA,),
-        context_length=64_000,
-        supports=(*_SAMPLING, "reasoning", "include_reasoning"),
-    ),
+        id="deepseek/deepseek-r1", upstreams=(_DEEPINFRA,), prompt="0.0000007",
+        completion="0.0000025", context_length=64_000, supports=(*_SAMPLING, *_THINKING)),
     SandboxModel(
-        id="mistralai/mistral-7b-instruct",
-        prompt="0.000000028",
-        completion="0.000000054",
-        upstreams=(_MISTRAL,),
-        context_length=32_768,
-        supports=(*_SAMPLING, "tools", "response_format", "structured_outputs"),
-        refuses_response_format=True,
-    ),
+        id="mistralai/mistral-7b-instruct", upstreams=(_MISTRAL,), prompt="0.000000028",
+        completion="0.000000054", context_length=32_768, supports=(*_SAMPLING, "tools", *_JSON),
+        refuses_response_format=True),
     SandboxModel(
-        id="minimax/minimax-01",
-        prompt="0.0000002",
-        completion="0.0000011",
-        upstreams=(_MINIMAX,),
-        context_length=1_000_192,
-        max_completion_tokens=None,
-        supports=_SAMPLING,
-    ),
+        id="minimax/minimax-01", upstreams=(_MINIMAX,), prompt="0.0000002", completion="0.0000011",
+        context_length=1_000_192, supports=_SAMPLING),
     SandboxModel(
-        id="openrouter/auto",
-        prompt="-1",
-        completion="-1",
-        upstreams=(),
-        context_length=2_000_000,
-        max_completion_tokens=None,
-        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning"),
-        answered_by="openai/gpt-4o-mini",
-    ),
+        id="openrouter/auto", upstreams=(), prompt="-1", completion="-1", context_length=2_000_000,
+        supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning"), answered_by="openai/gpt-4o-mini"),
+    SandboxModel(
+        id="openai/text-embedding-3-small", upstreams=(_OPENAI, _AZURE), prompt="0.00000002",
+        context_length=8192, supports=(), dimensions=1536),
 )
+# fmt: on
 
 
 class Catalog:
@@ -245,24 +178,24 @@ class Catalog:
         """Return the model that would answer *model_id*, or None for an unknown id."""
         if not model_id or model_id.startswith("@preset/"):
             return self._answering(self.models[0])
-        name, *suffixes = model_id.split("@preset/")[0].split(":")
-        free = "free" in suffixes
-        if any(suffix != "free" and suffix not in _VARIANTS for suffix in suffixes):
+        name, *variants = model_id.split("@preset/")[0].split(":")
+        if not set(variants) <= set(_VARIANTS):
             return None
-        listed = self._by_id.get(f"{name}:free") if free else None
-        if listed is not None:
-            return listed
+        free = "free" in variants
+        if free and f"{name}:free" in self._by_id:
+            return self._by_id[f"{name}:free"]
         model = self._by_id.get(name)
-        if model is None:
-            return None
-        return _without_price(model) if free else self._answering(model)
+        if model is None or not free:
+            return model and self._answering(model)
+        return replace(model, prompt="0", completion="0", cache_read=None, cache_write=None)
+
+    def stand_in(self, *, embeds: bool) -> SandboxModel:
+        """Return the model behind a `demo/…` id."""
+        fitting = (model for model in self.models if bool(model.dimensions) is embeds)
+        return next(fitting, self.models[0])
 
     def _answering(self, model: SandboxModel) -> SandboxModel:
         return self._by_id[model.answered_by] if model.answered_by else model
-
-
-def _without_price(model: SandboxModel) -> SandboxModel:
-    return replace(model, prompt="0", completion="0", cache_read=None, cache_write=None)
 
 
 def price(text: str | None) -> Decimal:

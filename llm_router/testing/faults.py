@@ -44,7 +44,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from string import Template
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from llm_router.testing.billing import count_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,13 +57,6 @@ if TYPE_CHECKING:
 
 ACCOUNT_ID = "user_2sandboxAccountOfNobody00"
 """The account id in error bodies: what a client must keep out of its messages and logs."""
-
-_MORE = "To learn more about provider routing, visit: https://openrouter.ai/docs/provider-routing"
-HTML_524 = (
-    "<!DOCTYPE html><html><head><title>openrouter.ai | 524: A timeout occurred</title></head>"
-    "<body><h1>Error 524</h1></body></html>"
-)
-
 
 # fmt: off
 Fault = Literal[
@@ -80,120 +76,78 @@ Fault = Literal[
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 
-class _Http(NamedTuple):
+class _Error(NamedTuple):
     status: int
     message: str
-    metadata: dict[str, Any] | None = None
+    metadata: Mapping[str, Any] = {}
 
 
-_UPSTREAM = "Provider returned error"
-_FORMAT_RAW = '{"error":{"message":"response_format is not supported by this model","code":400}}'
+def _upstream(status: int, raw: Any) -> _Error:
+    """Return an error that came from the upstream, whose own words are *raw*."""
+    return _Error(status, "Provider returned error", {"provider_name": "$provider", "raw": raw})
 
-_HTTP: dict[Fault, _Http] = {
-    "bad_request": _Http(
-        400,
-        _UPSTREAM,
-        {
-            "provider_name": "{provider}",
-            "raw": '{"error":{"message":"Unsupported parameter.","type":"invalid_request_error"}}',
-        },
-    ),
-    "context_length": _Http(
-        400,
-        "This endpoint's maximum context length is {context} tokens. However, you requested about "
-        "{requested} tokens ({requested} of text input). Please reduce the length of either one, "
-        "or use the context-compression plugin to compress your prompt automatically.",
-        {"provider_name": None},
-    ),
-    "response_format_refused": _Http(
-        400, _UPSTREAM, {"provider_name": "{provider}", "raw": _FORMAT_RAW}
-    ),
-    "unauthorized": _Http(401, "User not found."),
-    "insufficient_credits": _Http(
-        402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits"
-    ),
-    "max_tokens_unaffordable": _Http(
-        402,
-        "This request requires more credits, or fewer max_tokens. You requested up to {max_tokens} "
-        "tokens, but can only afford 30. To increase, visit "
-        "https://openrouter.ai/settings/credits and upgrade to a paid account",
-        {"provider_name": None},
-    ),
-    "moderation": _Http(
-        403,
-        '{model} requires moderation on {provider}. Your input was flagged for "violence". '
+
+_MORE = "To learn more about provider routing, visit: https://openrouter.ai/docs/provider-routing"
+_NO_ONE: Mapping[str, Any] = {"provider_name": None}
+# fmt: off
+_ERRORS: dict[Fault, _Error] = {
+    "bad_request": _upstream(
+        400, '{"error":{"message":"Unsupported parameter.","type":"invalid_request_error"}}'),
+    "context_length": _Error(
+        400, "This endpoint's maximum context length is $context tokens. However, you requested "
+        "about $requested tokens ($requested of text input). Please reduce the length of either "
+        "one, or use the context-compression plugin to compress your prompt automatically.",
+        _NO_ONE),
+    "response_format_refused": _upstream(
+        400, '{"error":{"message":"response_format is not supported by this model","code":400}}'),
+    "unauthorized": _Error(401, "User not found."),
+    "insufficient_credits": _Error(
+        402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits"),
+    "max_tokens_unaffordable": _Error(
+        402, "This request requires more credits, or fewer max_tokens. You requested up to "
+        "$max_tokens tokens, but can only afford 30. To increase, visit "
+        "https://openrouter.ai/settings/credits and upgrade to a paid account", _NO_ONE),
+    "moderation": _Error(
+        403, '$model requires moderation on $provider. Your input was flagged for "violence". '
         "No credits were charged.",
-        {
-            "reasons": ["violence"],
-            "flagged_input": "{prompt}",
-            "provider_name": "{provider}",
-            "model_slug": "{model}",
-        },
-    ),
-    "guardrail": _Http(403, "Request blocked by a guardrail.", {"patterns": ["secret"]}),
-    "key_limit": _Http(
-        403,
-        "Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys",
-    ),
-    "forbidden_upstream": _Http(
-        403,
-        _UPSTREAM,
-        {"provider_name": "{provider}", "raw": '{"error":"Content violates usage guidelines."}'},
-    ),
-    "no_endpoints": _Http(404, "No endpoints found for {model}."),
-    "no_tool_endpoints": _Http(404, f"No endpoints found that support tool use. {_MORE}"),
-    "no_tool_choice_endpoints": _Http(
-        404, f"No endpoints found that support the provided 'tool_choice' value. {_MORE}"
-    ),
-    "no_parameter_endpoints": _Http(
-        404, f"No endpoints found that can handle the requested parameters. {_MORE}"
-    ),
-    "no_providers": _Http(
-        404,
-        "No allowed providers are available for the selected model.",
-        {"available_providers": "{available}", "requested_providers": "{wanted}"},
-    ),
-    "data_policy": _Http(
-        404,
-        "No endpoints found matching your data policy (Free model publication). "
-        "Configure: https://openrouter.ai/settings/privacy",
-    ),
-    "http_408": _Http(408, "Request timed out"),
-    "http_413": _Http(413, "Request Entity Too Large"),
-    "http_422": _Http(422, "Unprocessable request: messages.0.content is not valid"),
-    "rate_limit": _Http(429, "Rate limit exceeded: free-models-per-min. "),
-    "upstream_rate_limit": _Http(
-        429,
-        _UPSTREAM,
-        {
-            "raw": "{model} is temporarily rate-limited upstream. Please retry shortly, or add "
-            "your own key to accumulate your rate limits: https://openrouter.ai/settings/integrations",
-            "provider_name": "{provider}",
-        },
-    ),
-    "http_500": _Http(500, "Internal Server Error"),
-    "http_502": _Http(
-        502, _UPSTREAM, {"provider_name": "{provider}", "raw": "upstream connect error"}
-    ),
-    "http_503": _Http(
-        503,
-        _UPSTREAM,
-        {
-            "provider_name": "{provider}",
-            "raw": {"error": {"type": "Service Unavailable", "code": "no_available_workers"}},
-        },
-    ),
-    "http_504": _Http(504, "The provider timed out", {"error_type": "timeout"}),
-    "http_524": _Http(524, "A timeout occurred"),
-    "http_529": _Http(529, "Provider is overloaded", {"provider_name": "{provider}"}),
-    "error_in_200": _Http(
-        502,
-        _UPSTREAM,
-        {"provider_name": "{provider}", "raw": '{"errors":[{"message":"Internal server error"}]}'},
-    ),
-    "stream_error_usage": _Http(400, "Token limit reached"),
+        {"reasons": ["violence"], "flagged_input": "$prompt", "provider_name": "$provider",
+         "model_slug": "$model"}),
+    "guardrail": _Error(403, "Request blocked by a guardrail.", {"patterns": ["secret"]}),
+    "key_limit": _Error(
+        403, "Key limit exceeded (total limit). "
+        "Manage it using https://openrouter.ai/settings/keys"),
+    "forbidden_upstream": _upstream(403, '{"error":"Content violates usage guidelines."}'),
+    "no_endpoints": _Error(404, "No endpoints found for $model."),
+    "no_tool_endpoints": _Error(404, f"No endpoints found that support tool use. {_MORE}"),
+    "no_tool_choice_endpoints": _Error(
+        404, f"No endpoints found that support the provided 'tool_choice' value. {_MORE}"),
+    "no_parameter_endpoints": _Error(
+        404, f"No endpoints found that can handle the requested parameters. {_MORE}"),
+    "no_providers": _Error(
+        404, "No allowed providers are available for the selected model.",
+        {"available_providers": "$available", "requested_providers": "$wanted"}),
+    "data_policy": _Error(
+        404, "No endpoints found matching your data policy (Free model publication). "
+        "Configure: https://openrouter.ai/settings/privacy"),
+    "http_408": _Error(408, "Request timed out"),
+    "http_413": _Error(413, "Request Entity Too Large"),
+    "http_422": _Error(422, "Unprocessable request: messages.0.content is not valid"),
+    "rate_limit": _Error(429, "Rate limit exceeded: free-models-per-min. ", _NO_ONE),
+    "upstream_rate_limit": _upstream(
+        429, "$model is temporarily rate-limited upstream. Please retry shortly, or add your own "
+        "key to accumulate your rate limits: https://openrouter.ai/settings/integrations"),
+    "http_500": _Error(500, "Internal Server Error"),
+    "http_502": _upstream(502, "upstream connect error"),
+    "http_503": _upstream(
+        503, {"error": {"type": "Service Unavailable", "code": "no_available_workers"}}),
+    "http_504": _Error(504, "The provider timed out", {"error_type": "timeout"}),
+    "http_524": _Error(524, "A timeout occurred"),
+    "http_529": _Error(529, "Provider is overloaded", {"provider_name": "$provider"}),
+    "error_in_200": _upstream(502, '{"errors":[{"message":"Internal server error"}]}'),
+    "stream_error_usage": _Error(400, "Token limit reached"),
 }
-_MIDSTREAM = _Http(502, "Upstream error from {provider}: the engine encountered an issue.")
+# fmt: on
+_MIDSTREAM = _Error(502, "Upstream error from $provider: the engine encountered an issue.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,41 +169,33 @@ class FaultPlan:
     @property
     def is_http(self) -> bool:
         """Whether the fault is a status of its own (which a `models` list falls back from)."""
-        return self.fault in _HTTP and self.fault not in (
-            "error_in_200",
-            "stream_error_usage",
-        )
-
-    @property
-    def status(self) -> int:
-        return _HTTP[self.fault].status if self.is_http else 200
+        return self.fault in _ERRORS and self.fault not in ("error_in_200", "stream_error_usage")
 
     def error(self, request: ChatRequest, model: SandboxModel | None) -> dict[str, Any]:
         """Return the `error` object of this fault."""
-        known = _HTTP.get(self.fault, _MIDSTREAM)
+        known = _ERRORS.get(self.fault, _MIDSTREAM)
         words = _words(request, model)
-        metadata = {**_filled(known.metadata or {}, words), **self.metadata}
-        if self.fault == "rate_limit":
-            metadata = {"headers": self._limits(), "provider_name": None, **metadata}
+        limits = {"headers": self._limits()} if self.fault == "rate_limit" else {}
+        metadata = {**_filled(known.metadata, words), **limits, **self.metadata}
         error = {"message": self.message or _filled(known.message, words), "code": known.status}
         if self.fault == "stream_error_string_code":
             error["code"] = "server_error"
         return {**error, "metadata": metadata} if metadata else error
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers beside the error."""
-        headers = self._limits() if self.fault == "rate_limit" else {}
+    def headers(self, error: Mapping[str, Any]) -> dict[str, str]:
+        """Return the headers beside *error*: a limit says the same there as in its metadata."""
+        headers = dict(error.get("metadata", {}).get("headers") or {})
         if self.retry_after is not None:
             headers["Retry-After"] = f"{self.retry_after:g}"
         return headers
 
     def _limits(self) -> dict[str, str]:
         wait = 60.0 if self.retry_after is None else self.retry_after
-        reset = str(int((time.time() + wait) * 1000))
+        reset = int((time.time() + wait) * 1000)
         return {
             "X-RateLimit-Limit": "20",
             "X-RateLimit-Remaining": "0",
-            "X-RateLimit-Reset": reset,
+            "X-RateLimit-Reset": str(reset),
         }
 
 
@@ -266,31 +212,26 @@ def error_body(error: Mapping[str, Any], *, named: bool = True) -> dict[str, Any
 
 
 def _words(request: ChatRequest, model: SandboxModel | None) -> dict[str, Any]:
-    from llm_router.testing.billing import count_prompt
-
     upstreams = model.upstreams if model else ()
     wanted = request.body.get("provider") or {}
     return {
-        "{model}": request.model,
-        "{provider}": upstreams[0].name if upstreams else "OpenAI",
-        "{context}": str(model.context_length if model else 0),
-        "{requested}": str(count_prompt(request.body)),
-        "{max_tokens}": str(request.body.get("max_tokens") or 65536),
-        "{prompt}": request.prompt[:100],
-        "{available}": [upstream.slug for upstream in upstreams],
-        "{wanted}": list(wanted.get("only") or wanted.get("order") or ()),
+        "model": request.model,
+        "provider": upstreams[0].name if upstreams else "OpenAI",
+        "context": model.context_length if model else 0,
+        "requested": count_prompt(request.body),
+        "max_tokens": request.body.get("max_tokens") or 65536,
+        "prompt": request.prompt[:100],
+        "available": [upstream.slug for upstream in upstreams],
+        "wanted": list(wanted.get("only") or wanted.get("order") or ()),
     }
 
 
 def _filled(value: Any, words: Mapping[str, Any]) -> Any:
-    """Return *value* with the {words} in it replaced."""
+    """Return *value* with the $words in it replaced; one that is all of a text keeps its type."""
     if isinstance(value, dict):
         return {key: _filled(part, words) for key, part in value.items()}
-    if not isinstance(value, str) or "{" not in value:
+    if not isinstance(value, str):
         return value
-    if value in words:
-        return words[value]
-    for word, text in words.items():
-        if isinstance(text, str):
-            value = value.replace(word, text)
-    return value
+    if value.startswith("$") and value[1:] in words:
+        return words[value[1:]]
+    return Template(value).safe_substitute(words)

@@ -1,4 +1,4 @@
-"""Pytest fixtures: `sandbox`, a fresh OpenRouter sandbox, and `loopback_only`, a guard.
+"""Pytest fixtures: `llm_sandbox`, a fresh OpenRouter sandbox, and `loopback_only`, a guard.
 
 Pytest loads this file in every project that has llm_router installed: it must import next to
 nothing, and its fixtures do nothing until a test asks for them.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def llm_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox for this test; OPENROUTER_API_KEY and OPENROUTER_BASE_URL point to it."""
     from llm_router.testing.sandbox import Sandbox
 

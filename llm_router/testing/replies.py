@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_router.testing.billing import dumps, tokens_of
+from llm_router.testing.billing import dumps, parts_of, texts_to_embed, tokens_of
 from llm_router.testing.schema_instances import find_schema, instance
 
 if TYPE_CHECKING:
@@ -17,23 +17,25 @@ if TYPE_CHECKING:
 
 UsageChunk = Literal["repeated", "null", "empty", "absent"]
 
-_NATIVE = {
-    "openai": {},
+_NATIVE_REASONS = {
     "anthropic": {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"},
     "google": {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"},
-    "other": {},
 }
-_NO_REASONING = (None, "none")
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat request as the sandbox received it; what `match` functions look at."""
+    """A request to a model as the sandbox received it; what `match` functions look at."""
 
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     """The model id asked for: of a `models` list, the one whose turn it is."""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether vectors are asked for, and not a chat."""
+        return not self.messages and "input" in self.body
 
     @property
     def stream(self) -> bool:
@@ -45,20 +47,24 @@ class ChatRequest:
 
     @property
     def prompt(self) -> str:
-        """The text of the last user message."""
+        """The text of the last user message, or all that is to be embedded."""
         for message in reversed(self.messages):
             if message.get("role") == "user":
-                return _text_of(message.get("content"))
-        return ""
+                return _text_of(message)
+        return " ".join(texts_to_embed(self.body))
 
     @property
     def wants_reasoning(self) -> bool:
-        body = self.body
-        asked = body.get("reasoning")
+        asked = self.body.get("reasoning")
         if isinstance(asked, dict):
             return bool(asked) and asked.get("enabled", True) and asked.get("effort") != "none"
-        effort = body.get("reasoning_effort")
-        return effort not in _NO_REASONING or bool(body.get("include_reasoning"))
+        effort = self.body.get("reasoning_effort")
+        return effort not in (None, "none") or bool(self.body.get("include_reasoning"))
+
+    @property
+    def shows_reasoning(self) -> bool:
+        asked = self.body.get("reasoning")
+        return not (isinstance(asked, dict) and asked.get("exclude"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,57 +121,48 @@ class Reply:
     """Content type of a `raw_body`; by default JSON or an event stream, as was asked for."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def _has_content(self) -> bool:
-        content = (self.text, self.tool_calls, self.refusal, self.images)
-        return any(part is not None for part in content) or "content" in self.message
-
     def completed(self, request: ChatRequest, model: SandboxModel) -> Reply:
         """Fill in what the script left out."""
-        if self._has_content:
+        content = (self.text, self.tool_calls, self.refusal, self.images)
+        if any(part is not None for part in content) or "content" in self.message:
             return self
         composed = compose(request, model, words=self.chunks)
-        return replace(
-            self,
-            text=composed.text,
-            tool_calls=composed.tool_calls,
-            reasoning=composed.reasoning if self.reasoning is None else self.reasoning,
-            finish_reason=_given(self.finish_reason, composed.finish_reason),
-            native_finish_reason=_given(self.native_finish_reason, composed.native_finish_reason),
-        )
+        given = {"reasoning": self.reasoning} if self.reasoning is not None else {}
+        for name in ("finish_reason", "native_finish_reason"):
+            if getattr(self, name) != "auto":
+                given[name] = getattr(self, name)
+        written = ("text", "tool_calls", "reasoning", "finish_reason", "native_finish_reason")
+        return replace(self, **({name: getattr(composed, name) for name in written} | given))
 
     def finish(self, model: SandboxModel) -> tuple[str | None, str | None]:
         """Return the finish reason and the provider's own word for it."""
-        reason = self.finish_reason
+        reason, native = self.finish_reason, self.native_finish_reason
         if reason == "auto":
             reason = "tool_calls" if self.tool_calls else "stop"
-        native = self.native_finish_reason
         if native == "auto":
-            native = None if reason is None else _NATIVE[model.family].get(reason, reason)
+            native = reason and _NATIVE_REASONS.get(model.author, {}).get(reason, reason)
         return reason, native
 
     def content_message(self, request: ChatRequest, model: SandboxModel) -> dict[str, Any]:
         """Return the assistant message of the wire."""
-        shown = not _excludes_reasoning(request.body)
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": self.text if self.refusal is None else None,
-            "refusal": self.refusal,
-            "reasoning": self.reasoning if shown else None,
-        }
-        if message["content"] is None and self.refusal is None:
-            message["content"] = ""
+        reasoning = self.reasoning if request.shows_reasoning else None
         details = self.reasoning_details
-        if details is None and self.reasoning is not None and shown:
-            details = reasoning_details(self.reasoning, model)
+        if details is None and reasoning is not None:
+            details = reasoning_details(reasoning, model)
+        message = {
+            "role": "assistant",
+            "content": (self.text or "") if self.refusal is None else None,
+            "refusal": self.refusal,
+            "reasoning": reasoning,
+        }
         optional = {
             "reasoning_details": details,
             "tool_calls": [_wire_call(i, call) for i, call in enumerate(self.tool_calls or ())],
             "annotations": self.annotations,
             "images": self.images,
         }
-        message |= {key: list(value) for key, value in optional.items() if value}
-        return {**message, **self.message}
+        kept = {key: list(value) for key, value in optional.items() if value}
+        return {**message, **kept, **self.message}
 
 
 def compose(request: ChatRequest, model: SandboxModel, words: Any = None) -> Reply:
@@ -175,36 +172,32 @@ def compose(request: ChatRequest, model: SandboxModel, words: Any = None) -> Rep
         reasoning = f"The question is: {_first_words(request.prompt)}. I answer it directly."
     calls = _tool_calls(request)
     if calls:
-        composed = Reply(text="", tool_calls=calls, reasoning=reasoning)
-    else:
-        text = _answer_text(request, model, words if isinstance(words, int) else 0)
-        composed = Reply(text=text, reasoning=reasoning)
-    return _within_limit(composed, request.body)
+        return _within_limit(Reply(text="", tool_calls=calls, reasoning=reasoning), request.body)
+    text = _answer_text(request, model)
+    missing = (words if isinstance(words, int) else 0) - len(text.split())
+    text += "".join(f" word{n}" for n in range(1, missing + 1))
+    return _within_limit(Reply(text=text, reasoning=reasoning), request.body)
 
 
-def _answer_text(request: ChatRequest, model: SandboxModel, words: int) -> str:
+def _answer_text(request: ChatRequest, model: SandboxModel) -> str:
     form = request.body.get("response_format") or {}
     kind = form.get("type")
     if kind == "json_schema" and "structured_outputs" in model.supports:
         return dumps(instance(form["json_schema"]["schema"]))
     wants_json = kind in ("json_object", "json_schema") and "response_format" in model.supports
-    prompted = " ".join(_text_of(message.get("content")) for message in request.messages)
-    schema = find_schema(prompted)
+    schema = find_schema(" ".join(_text_of(message) for message in request.messages))
     if schema is not None:
         text = dumps(instance(schema))
         return text if wants_json else f"Here it is:\n\n```json\n{text}\n```"
     if wants_json:
         return dumps({"answer": _first_words(request.prompt)})
-    text = _plain_answer(request)
-    missing = words - len(text.split())
-    return text + "".join(f" word{n}" for n in range(1, missing + 1))
-
-
-def _plain_answer(request: ChatRequest) -> str:
-    last = request.messages[-1] if request.messages else {}
-    if last.get("role") == "tool":
-        return f"The tool answered: {_first_words(_text_of(last.get('content')))}"
+    if _is_tool_result(request):
+        return f"The tool answered: {_first_words(_text_of(request.messages[-1]))}"
     return f"This is the sandbox's answer to: {_first_words(request.prompt)}"
+
+
+def _is_tool_result(request: ChatRequest) -> bool:
+    return bool(request.messages) and request.messages[-1].get("role") == "tool"
 
 
 def _first_words(text: str, limit: int = 120) -> str:
@@ -217,8 +210,7 @@ def _tool_calls(request: ChatRequest) -> list[dict[str, Any]]:
     body = request.body
     tools = [tool["function"] for tool in body.get("tools") or () if "function" in tool]
     choice = body.get("tool_choice", "auto")
-    answered = bool(request.messages) and request.messages[-1].get("role") == "tool"
-    if not tools or choice == "none" or answered:
+    if not tools or choice == "none" or _is_tool_result(request):
         return []
     if isinstance(choice, dict):
         wanted = [t for t in tools if t["name"] == choice.get("function", {}).get("name")]
@@ -242,48 +234,34 @@ def _names(prompt: str, tool: str) -> bool:
 def _within_limit(reply: Reply, body: Mapping[str, Any]) -> Reply:
     """Cut a composed answer at `max_tokens`, as a real model does, tool arguments included."""
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    if not limit:
-        return reply
     calls = [_wire_call(i, call) for i, call in enumerate(reply.tool_calls or ())]
     arguments = "".join(call["function"]["arguments"] for call in calls)
-    if tokens_of(len((reply.reasoning or "") + (reply.text or "") + arguments)) <= limit:
+    written = (reply.reasoning or "") + (reply.text or "") + arguments
+    if not limit or tokens_of(len(written)) <= limit:
         return reply
     room = 4 * limit
-    reasoning = reply.reasoning[:room] if reply.reasoning else None
-    room -= len(reasoning or "")
+    cut = replace(reply, reasoning=reply.reasoning and reply.reasoning[:room])
+    room -= len(cut.reasoning or "")
     if not calls:
-        return replace(
-            reply,
-            text=(reply.text or "")[:room],
-            reasoning=reasoning,
-            finish_reason="length",
-        )
-    call = calls[0]
-    call["function"]["arguments"] = call["function"]["arguments"][:room]
+        return replace(cut, text=(reply.text or "")[:room], finish_reason="length")
+    calls[0]["function"]["arguments"] = calls[0]["function"]["arguments"][:room]
     # As recorded: a truncated call is still labelled `tool_calls`; only the native reason tells.
-    return replace(
-        reply,
-        tool_calls=[call],
-        reasoning=reasoning,
-        finish_reason="tool_calls",
-        native_finish_reason="max_output_tokens",
-    )
+    return replace(cut, tool_calls=calls[:1], native_finish_reason="max_output_tokens")
 
 
 def reasoning_details(text: str, model: SandboxModel) -> list[dict[str, Any]]:
-    """Return reasoning as a model of this family details it."""
+    """Return reasoning as a model of this author details it."""
     signature = secrets.token_urlsafe(24)
-    if model.family == "openai":
+    if model.author == "openai":
         form = {"format": "openai-responses-v1"}
         return [
             {"type": "reasoning.summary", "summary": text, "index": 0, **form},
             {"type": "reasoning.encrypted", "data": signature, "id": "rs_1", "index": 1, **form},
         ]
-    if model.family == "anthropic":
-        signed = {"signature": signature, "format": "anthropic-claude-v1"}
-        return [{"type": "reasoning.text", "text": text, "index": 0, **signed}]
-    form_of_google = "google-gemini-v1" if model.family == "google" else None
-    return [{"type": "reasoning.text", "text": text, "format": form_of_google, "index": 0}]
+    shown = {"type": "reasoning.text", "text": text, "index": 0}
+    if model.author == "anthropic":
+        return [shown | {"signature": signature, "format": "anthropic-claude-v1"}]
+    return [shown | {"format": "google-gemini-v1" if model.author == "google" else None}]
 
 
 def _wire_call(index: int, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,16 +276,5 @@ def _wire_call(index: int, call: Mapping[str, Any]) -> dict[str, Any]:
     return {"index": index, **identity, "function": function}
 
 
-def _text_of(content: Any) -> str:
-    if isinstance(content, list):
-        return " ".join(part.get("text") or "" for part in content)
-    return content or ""
-
-
-def _excludes_reasoning(body: Mapping[str, Any]) -> bool:
-    asked = body.get("reasoning")
-    return isinstance(asked, dict) and bool(asked.get("exclude"))
-
-
-def _given(scripted: str | None, composed: str | None) -> str | None:
-    return composed if scripted == "auto" else scripted
+def _text_of(message: Mapping[str, Any]) -> str:
+    return " ".join(part.get("text") or "" for part in parts_of(message))

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_router.testing.billing import Accounts, Bill
 from llm_router.testing.catalog import CATALOG, Catalog, SandboxModel
 from llm_router.testing.faults import ACCOUNT_ID, FaultPlan, fault_named
 from llm_router.testing.replies import Reply
-from llm_router.testing.script import Answering, Match, Rule, Script
+from llm_router.testing.service import Answering, Match, ReceivedRequest, Rule, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from concurrent.futures import Future
 
-    from llm_router.testing.server import Handler, ReceivedRequest
+    from llm_router.testing.billing import Bill
+    from llm_router.testing.server import Server
 
 DEFAULT_API_KEY = "sk-or-v1-" + "5a4db0c0" * 8
-_CLOSE_SECONDS = 0.2
 
 
 class Sandbox:
@@ -67,13 +64,11 @@ class Sandbox:
         `/generation` answers 404 to the first `generation_lookups` look-ups of an id, and for
         `generation_seconds` after its bill. The latest `keep_requests` requests are kept.
         """
-        from llm_router.testing.server import Settings
-
         self.api_key = api_key
         self.account_id = ACCOUNT_ID
         """The account id in error bodies, to look for where it must not appear."""
         self._host, self._port = host, port
-        self._settings = Settings(
+        self._service = Service(
             api_key=api_key,
             catalog=Catalog(tuple(models)),
             padding=padding,
@@ -81,19 +76,15 @@ class Sandbox:
             generation_lookups=generation_lookups,
             generation_seconds=generation_seconds,
         )
-        self._script = Script()
-        self._accounts = Accounts()
         self._requests: deque[ReceivedRequest] = deque(maxlen=keep_requests)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._handler: Handler | None = None
+        self._server: Server | None = None
 
     # Running
 
     def start(self) -> Self:
         """Listen; raises `OSError` when the port is taken."""
-        from concurrent.futures import Future
-
         if self._thread is not None:
             raise RuntimeError("this sandbox runs already")
         ready: Future[int] = Future()
@@ -112,33 +103,17 @@ class Sandbox:
     def close(self) -> None:
         """Stop listening and end all connections, stalled ones too; a second time does nothing."""
         thread, self._thread = self._thread, None
-        if thread is None or self._loop is None or self._handler is None:
+        if thread is None or self._loop is None or self._server is None:
             return
-        self._loop.call_soon_threadsafe(self._handler.closing.set)
+        self._loop.call_soon_threadsafe(self._server.closing.set)
         thread.join()
 
     async def _serve(self, ready: Future[int]) -> None:
-        from aiohttp import web
-
-        from llm_router.testing.server import Handler
+        from llm_router.testing.server import Server  # a test that only scripts needs no aiohttp
 
         self._loop = asyncio.get_running_loop()
-        self._handler = handler = Handler(
-            self._settings, self._script, self._accounts, self._requests.append
-        )
-        server = web.Server(handler, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
-        await runner.setup()
-        try:
-            listener = socket.create_server((self._host, self._port), backlog=1024)
-            await web.SockSite(runner, listener, backlog=1024).start()
-            ready.set_result(runner.addresses[0][1])
-            await handler.closing.wait()
-            await _stop_accepting(listener)
-        except OSError as error:
-            ready.set_exception(error)
-        finally:
-            await runner.cleanup()
+        self._server = Server(self._service, self._requests.append)
+        await self._server.run(self._host, self._port, ready)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -180,7 +155,7 @@ class Sandbox:
         """
         if reply is not None and fields:
             raise TypeError("give a Reply or its fields, not both")
-        self._script.queue(Rule(reply or Reply(**fields), match, times))
+        self._service.script.queued.append(Rule(reply or Reply(**fields), match, times))
 
     def on(self, match: Match, reply: Answering) -> None:
         """Answer every matching request with *reply* from now on; the latest rule is used first.
@@ -188,7 +163,7 @@ class Sandbox:
         *reply* is a `Reply`, a `FaultPlan`, or a function from `ChatRequest` to one of them (None
         leaves the request to other rules).
         """
-        self._script.stand(Rule(reply, match, None))
+        self._service.script.standing.append(Rule(reply, match, None))
 
     def fail(self, fault: str, *, times: int = 1, match: Match = None, **how: Any) -> None:
         """Queue a fault for the next *times* requests that match.
@@ -197,21 +172,21 @@ class Sandbox:
         `seconds`. Raises `ValueError` for an unknown name.
         """
         plan = FaultPlan(fault=fault_named(fault), **how)
-        self._script.queue(Rule(plan, match, times))
+        self._service.script.queued.append(Rule(plan, match, times))
 
     def fault_rates(self, rates: Mapping[str, float], *, seed: int = 0) -> None:
         """Let a share of all unscripted requests fail: `{"http_502": 0.05, "cut_stream": 0.05}`."""
-        self._script.set_rates(rates, seed)
+        self._service.script.set_rates(rates, seed)
 
     def reset(self) -> None:
         """Forget scripts, rates and received requests; the accounts stay."""
-        self._script.clear()
+        self._service.script.clear()
         self._requests.clear()
 
     @property
     def unused(self) -> int:
         """How many queued replies and faults no request has used yet."""
-        return self._script.waiting
+        return sum(rule.times or 0 for rule in self._service.script.queued)
 
     # What happened
 
@@ -228,7 +203,7 @@ class Sandbox:
     @property
     def bills(self) -> dict[str, Bill]:
         """The bills by generation id, oldest first."""
-        return dict(self._accounts.bills)
+        return dict(self._service.bills)
 
     @property
     def total_billed(self) -> Decimal:
@@ -238,7 +213,7 @@ class Sandbox:
     @property
     def in_flight(self) -> int:
         """Requests that are being answered at this moment."""
-        return self._handler.in_flight if self._handler is not None else 0
+        return self._server.in_flight if self._server is not None else 0
 
     def wait_idle(self, timeout: float = 5.0) -> None:
         """Block until no request is in flight; in async code use `asyncio.to_thread`.
@@ -251,15 +226,3 @@ class Sandbox:
             if time.monotonic() > until:
                 raise TimeoutError(f"{self.in_flight} requests are still in flight")
             time.sleep(0.002)
-
-
-async def _stop_accepting(listener: socket.socket) -> None:
-    """Take no more connections, and wait for those that are being taken.
-
-    asyncio hands an accepted connection over some turns of the loop later; were the listener
-    closed in between, it would drop the connection's socket without closing it.
-    """
-    with contextlib.suppress(NotImplementedError):  # Windows' loop has no readers
-        asyncio.get_running_loop().remove_reader(listener)
-    for _ in range(3):
-        await asyncio.sleep(0)

@@ -1,8 +1,7 @@
 """Errors of every wire, wherever they come: a status, a 200 body, a choice, an event of a stream.
 
-One table says what a provider's words mean (`_WORDS`), one what a status means where no word says
-more (`_STATUSES`): a new error of a provider is one row. The provider's sentences stay as they
-are; keys and account ids in them are masked by the errors themselves.
+What words and statuses mean stands in `error_words`. The provider's sentences stay as they are;
+keys and account ids in them are masked by the errors themselves.
 """
 
 from __future__ import annotations
@@ -13,154 +12,34 @@ from contextlib import suppress
 from datetime import UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llm_router.errors import (
-    AuthenticationError,
     ContentFilteredError,
     ContextWindowExceededError,
     InsufficientCreditsError,
-    InvalidRequestError,
     InvalidResponseError,
-    ModelNotFoundError,
     NoEndpointError,
-    PermissionDeniedError,
     ProviderError,
-    ProviderTimeoutError,
     ProviderUnavailableError,
     RateLimitError,
     RequestTooLargeError,
 )
-from llm_router.wires.json_values import UnreadableError, object_or_empty, read_json, text_or_none
-from llm_router.wires.parts import cost_of, usage_of
+from llm_router.wires.error_words import LONGEST_WORDS, error_class
+from llm_router.wires.json_values import (
+    UnreadableError,
+    object_or_empty,
+    objects,
+    read_json,
+    sole_object,
+    text_or_none,
+)
+from llm_router.wires.parts import cost_of, reported, usage_of
 from llm_router.wires.text import LONGEST_MESSAGE, bounded, cut, label, page_sentence, sentence_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_STATUSES: dict[int, type[ProviderError]] = {
-    401: AuthenticationError,
-    402: InsufficientCreditsError,
-    403: PermissionDeniedError,
-    404: ModelNotFoundError,
-    408: ProviderTimeoutError,
-    413: RequestTooLargeError,
-    425: ProviderUnavailableError,
-    429: RateLimitError,
-    498: RateLimitError,  # Groq: the capacity of the flex tier is used up.
-    504: ProviderTimeoutError,
-    524: ProviderTimeoutError,
-}
-# OpenRouter's 404 is a routing constraint that nobody meets; a wrong name is a 400.
-_DIALECTS = {"openrouter": _STATUSES | {404: NoEndpointError}}
-
-
-class _Row(NamedTuple):
-    """What words mean, under some statuses; an error inside a 200 may have no status at all."""
-
-    statuses: frozenset[int] | None
-    """Under which the words choose; None: under any. Empty: only where no status was said."""
-    codes: frozenset[str]
-    """Words that stand alone, in lower case: `code`, `type`, `error_type`, …"""
-    words: tuple[tuple[str, ...], ...]
-    """Words in a code or a sentence, in lower case: their pieces, with any text between them."""
-    meaning: type[ProviderError] | int
-    """The class, or the status that the words stand in for."""
-
-
-def _row(
-    statuses: str, meaning: type[ProviderError] | int, *, codes: str = "", words: str = ""
-) -> _Row:
-    chosen = None if statuses == "any" else frozenset(map(int, statuses.split()))
-    pieces = tuple(tuple(word.split("…")) for word in words.split("|") if word)
-    return _Row(chosen, frozenset(codes.split()), pieces, meaning)
-
-
-# The first row that fits. Words choose among the meanings that a status has and do not overrule
-# it; under "any" stand those that can mean one thing only.
-_WORDS = (
-    _row("any", InsufficientCreditsError, codes="payment_required", words="key limit exceeded"),
-    _row(
-        "any",
-        NoEndpointError,
-        codes="no_endpoints model_deprecated model_unavailable_upstream privacy_restricted "
-        "constraint_filtered free_variant_ended",
-        words="no endpoints found|no allowed providers|no models match",
-    ),
-    # The last is Azure's, the first two are names of OpenRouter's metadata.
-    _row(
-        "any",
-        ContentFilteredError,
-        codes="flagged_input reasons content_policy_violation refusal responsibleaipolicyviolation",
-    ),
-    _row(
-        "any",
-        ContextWindowExceededError,
-        codes="context_length_exceeded token_limit_exceeded too_many_prompt_tokens "
-        "exceed_context_size_error",
-    ),
-    _row("any", RequestTooLargeError, codes="string_too_long payload_too_large"),
-    _row("any", ModelNotFoundError, codes="model_not_found model_decommissioned invalid_model"),
-    _row("any", InvalidRequestError, codes="wrong_endpoint"),
-    _row("any", PermissionDeniedError, codes="region_restricted"),
-    _row("any", RateLimitError, codes="capacity_exhausted service_tier_capacity_exceeded"),
-    _row("any", ProviderTimeoutError, codes="timeout"),
-    _row(
-        "any",
-        ProviderUnavailableError,
-        codes="provider_unavailable provider_overloaded temporarily_unavailable",
-    ),
-    # Z.AI and Moonshot say "max length" and "token limit", Hugging Face's TGI `max_new_tokens`.
-    _row(
-        "400 413 422 500",
-        ContextWindowExceededError,
-        words="context_length_exceeded|token_limit_exceeded|context length|context window"
-        "|context size|prompt is too long|input is too long|too many tokens|too many input tokens"
-        "|maximum prompt length|prompt exceeds max length|exceeded model token limit"
-        "|exceed…the available context|exceed…the available number of tokens"
-        "|exceed…the maximum context|exceed…the maximum number of tokens"
-        "|tokens + `max_new_tokens` must be",
-    ),
-    # DeepSeek says that the content "exists risk".
-    _row(
-        "400 403 422",
-        ContentFilteredError,
-        words="moderation|content policy|content_policy|content filter|content_filter"
-        "|content management|content exists risk|flagged|safety system|usage policy"
-        "|usage policies|usage guidelines|prohibited_content",
-    ),
-    _row(
-        "400 422",
-        ModelNotFoundError,
-        words="not a valid model|model_not_found|unknown model|invalid model|model …does not exist",
-    ),
-    # xAI says 400 for a wrong key.
-    _row("400 403", AuthenticationError, codes="invalid_api_key", words="incorrect api key"),
-    # The code is Moonshot's, the last sentence xAI's.
-    _row(
-        "403 429",
-        InsufficientCreditsError,
-        codes="exceeded_current_quota_error",
-        words="insufficient_quota|insufficient quota|insufficient_credits|insufficient credits"
-        "|insufficient_balance|insufficient balance|used all available credits",
-    ),
-    _row("429", RateLimitError, codes="rate_limit_exceeded", words="rate limit|too many requests"),
-    _row("", 401, codes="authentication authentication_error"),
-    _row("", 403, codes="permission_denied permission_error"),
-    _row("", 404, codes="not_found not_found_error"),
-    _row("", 429, codes="rate_limit_error"),
-    _row("", 500, codes="server server_error internal_server_error api_error unmapped"),
-    _row("", 503, codes="overloaded_error"),
-    _row(
-        "",
-        400,
-        codes="invalid_request invalid_request_error invalid_prompt max_tokens_exceeded "
-        "precondition_failed unprocessable invalid_image image_too_large image_too_small "
-        "unsupported_image_format image_not_found image_download_failed",
-    ),
-)
-# Sentences are searched for words no further than this.
-_LONGEST_WORDS = 4_000
 # A body is parsed unless it is larger, or holds more values, than any error that was seen.
 _LARGEST_BODY = 8 * 1024 * 1024
 _MOST_VALUES = 50_000
@@ -181,57 +60,21 @@ _NUMBER = r"(\d[\d,]{0,20})"
 _LIMITS = (
     re.compile(rf"maximum (?:context|prompt) length (?:is|of) {_NUMBER}"),
     re.compile(rf"tokens? > {_NUMBER} maximum"),
+    re.compile(rf"exceed context limit: [\d,+ ]{{1,60}}> {_NUMBER}"),
     re.compile(rf"maximum number of (?:input )?tokens allowed \({_NUMBER}\)"),
     re.compile(rf"context (?:window|length|size)[^.\d]{{0,30}}{_NUMBER}"),
     re.compile(rf"model with {_NUMBER} maximum context length"),
+    re.compile(rf"only supports up to {_NUMBER}"),
+    re.compile(rf"tokens in the prompt cannot exceed {_NUMBER}"),
 )
 _REQUESTED = (
     re.compile(rf"you requested (?:about )?{_NUMBER} tokens"),
     re.compile(rf"(?:resulted in|request contains|prompt contains) {_NUMBER} tokens"),
     re.compile(rf"too long: {_NUMBER} tokens"),
-    re.compile(rf"input token count \({_NUMBER}\)"),
+    re.compile(rf"input token count (?:is )?\(?{_NUMBER}"),
+    re.compile(rf"cannot exceed \d{{1,20}} - received {_NUMBER}"),
 )
 _AFFORDABLE = (re.compile(rf"can only afford {_NUMBER}"),)
-
-
-def error_class(status: int | None, message: str = "", *, kind: str = "") -> type[ProviderError]:
-    """Return the class for a failed attempt: by the provider's words, then by the status.
-
-    *status* is the one the error speaks of, *kind* LiteLLM's name of the provider. Without a
-    status or a telling word it is ProviderError itself.
-    """
-    return _class(status, frozenset(), message[:_LONGEST_WORDS].lower(), kind)
-
-
-def _class(status: int | None, codes: frozenset[str], words: str, kind: str) -> type[ProviderError]:
-    for row in _WORDS:
-        chosen = row.statuses is None or status is None or status in row.statuses
-        if chosen and (not codes.isdisjoint(row.codes) or _says(words, row.words)):
-            if isinstance(row.meaning, int):
-                return _of_status(row.meaning, kind)
-            return row.meaning
-    return _of_status(status, kind)
-
-
-def _says(text: str, words: tuple[tuple[str, ...], ...]) -> bool:
-    return any(pieces[0] in text and _in_order(text, pieces) for pieces in words)
-
-
-def _in_order(text: str, pieces: tuple[str, ...]) -> bool:
-    at = 0
-    for piece in pieces:
-        at = text.find(piece, at)
-        if at < 0:
-            return False
-        at += len(piece)
-    return True
-
-
-def _of_status(status: int | None, kind: str) -> type[ProviderError]:
-    if status is None or status < 400:
-        return ProviderError
-    other = InvalidRequestError if status < 500 else ProviderUnavailableError
-    return _DIALECTS.get(kind, _STATUSES).get(status, other)
 
 
 def read_error(
@@ -244,7 +87,7 @@ def read_error(
     """
     answer = _parsed(body)
     error = reported(answer)
-    if error is None and ("message" in answer or "detail" in answer):
+    if error is None and not answer.keys().isdisjoint(("message", "Message", "detail")):
         error = answer
     if error is None and "error" not in answer:
         return _page_error(status, headers, body, now)
@@ -252,29 +95,14 @@ def read_error(
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    """Return the object that *body* is, an empty one for anything else."""
+    """Return the object that *body* is, or a list of one (Google); an empty one otherwise."""
     values = body.count(b",") + body.count(b"[") + body.count(b"{")
     if len(body) > _LARGEST_BODY or values > _MOST_VALUES:
         return {}
     try:
-        return object_or_empty(read_json(body))
+        return sole_object(read_json(body))
     except UnreadableError:
         return {}
-
-
-def reported(answer: dict[str, Any]) -> Any:
-    """Return what a body says went wrong under any status; None when it says nothing.
-
-    That is `error`, an object or a text (with its code beside it: xAI); the whole body (Mistral,
-    vLLM); or `base_resp` (MiniMax).
-    """
-    error = answer.get("error")
-    if error is not None and error is not False:
-        return error
-    if answer.get("object") == "error":
-        return answer
-    base = object_or_empty(answer.get("base_resp"))
-    return base | {"message": base.get("status_msg")} if base.get("status_code") else None
 
 
 def error_from_object(
@@ -317,13 +145,20 @@ def context(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -
     """Return what bytes say of their call whatever else they mean: ids, upstream, and the bill."""
     body = body or {}
     known: dict[str, Any] = {
-        "response_id": label(body.get("id")) or header(headers, "X-Generation-Id"),
+        "response_id": next(_ids(headers, body), None),
         "upstream_provider": label(body.get("provider")),
     }
     report = body.get("usage")
     if isinstance(report, dict):
         known |= {"usage": usage_of(report), "cost": cost_of(report)}
     return known
+
+
+def _ids(headers: Mapping[str, str], body: Mapping[str, Any]) -> Iterator[str]:
+    """Return the provider's ids: the answer's own or, where it has none, the request's."""
+    said = (label(body.get("id")), label(body.get("request_id")))
+    sent = (header(headers, name) for name in ("X-Generation-Id", "x-amzn-RequestId", "request-id"))
+    yield from filter(None, (*said, *sent))
 
 
 def _page_error(status: int, headers: Mapping[str, str], body: bytes, now: float) -> ProviderError:
@@ -358,18 +193,18 @@ class _Cause:
         self.quoted = object_or_empty(self.metadata.get("headers"))
         self.status = _status(error, status)
         self.message = self._message()
-        self.upstream = _upstream_sentence(self.metadata.get("raw"))
+        self.google = objects(error.get("details"))[:_MOST_NAMES]
+        self.upstream = _upstream_sentence(self.metadata.get("raw")) or _debug_info(self.google)
         self.upstream_provider = label(self.metadata.get("provider_name"))
         self.codes = [code for code in map(label, self._codes()) if code and _is_word(code)]
         self.code = self.codes[0] if self.codes else None
-        self.words = f"{self.message} {self.upstream or ''}"[:_LONGEST_WORDS].lower()
+        self.words = f"{self.message} {self.upstream or ''}"[:LONGEST_WORDS].lower()
 
     def kind(self) -> type[ProviderError]:
         """Return the class: by words, then by status."""
         telling = [name for name in ("flagged_input", "reasons") if self.metadata.get(name)]
         codes = frozenset(map(str.lower, (*self.codes, *telling)))
-        words = " ".join((*codes, self.words))
-        found = _class(self.status, codes, words, self.provider)
+        found = error_class(self.status, self.words, codes=codes, kind=self.provider)
         # Nothing told what went wrong, but the answer failed: try again or elsewhere.
         return ProviderUnavailableError if found is ProviderError else found
 
@@ -399,6 +234,10 @@ class _Cause:
         yield self.availability.get("code")
         yield from (metadata.get("provider_error_code"), metadata.get("provider_code"))
         yield from (error.get("type"), object_or_empty(error.get("innererror")).get("code"))
+        for name in (error.get("__type"), header(self.headers, "x-amzn-ErrorType")):
+            yield _aws_name(name)
+        yield from (detail.get("reason") for detail in self.google)
+        yield error.get("status")
 
     def _message(self) -> str:
         said = text_or_none(self.error.get("message"))
@@ -461,6 +300,17 @@ def _upstream_sentence(raw: Any) -> str | None:
         return None
 
 
+def _debug_info(details: list[dict[str, Any]]) -> str | None:
+    """Return what Google adds to a sentence, which may be "$grpcMessage" and no more."""
+    found = (text_or_none(detail.get("detail")) for detail in details)
+    return next((cut(text) for text in found if text), None)
+
+
+def _aws_name(text: Any) -> str | None:
+    """Return `X` of AWS's `X:http://…` and `com.amazon.…#X`."""
+    return text.partition(":")[0].rpartition("#")[2] if isinstance(text, str) else None
+
+
 def _is_word(text: str) -> bool:
     """Say whether a code is a word: a text that is not just a number."""
     text = text.strip().lstrip("-")
@@ -504,8 +354,16 @@ def _retry_after(headers: Mapping[str, str], error: dict[str, Any], now: float) 
         metadata.get("retry_after_seconds"),
         metadata.get("retry_after"),
         object_or_empty(error.get("availability")).get("retry_after"),
+        *_retry_delays(error),
     )
     return next((wait for one in said if (wait := _wait(one, now)) is not None), None)
+
+
+def _retry_delays(error: dict[str, Any]) -> Iterator[str]:
+    """Return Google's waiting times, "34.07s"."""
+    for detail in objects(error.get("details"))[:_MOST_NAMES]:
+        if isinstance(delay := detail.get("retryDelay"), str):
+            yield delay.removesuffix("s")
 
 
 def _wait(said: Any, now: float) -> float | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 MAX_DEPTH = 100
 _MAX_TOKENS = 10**12
 _MAX_MONEY_DIGITS = 60
+_LONGEST_MOMENT = 40
 
 
 class UnreadableError(ValueError):
@@ -98,6 +100,20 @@ def _walk(value: Any, mended: Any, depth: int) -> Any:
     return value
 
 
+def json_text(value: Any, depth: int = 0) -> str:
+    """Return JSON data as text, numbers spelt as they came; UnreadableError when too deep."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if not isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    if depth > MAX_DEPTH:
+        raise UnreadableError("is nested too deeply")
+    if isinstance(value, list):
+        return f"[{', '.join(json_text(item, depth + 1) for item in value)}]"
+    pairs = (f"{json_text(key)}: {json_text(item, depth + 1)}" for key, item in value.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
 def _float(value: Decimal) -> float | None:
     number = float(value)
     return number if math.isfinite(number) else None
@@ -122,12 +138,31 @@ def money(value: Any) -> Decimal | None:
     return value.copy_abs() if small and value.adjusted() < 9 else None
 
 
+def moment(value: Any) -> int | None:
+    """Return an ISO 8601 moment in whole seconds since the epoch; None for what is none.
+
+    One without a zone is UTC.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        when = datetime.fromisoformat(value[:_LONGEST_MOMENT])
+        return count(int(when.replace(tzinfo=when.tzinfo or UTC).timestamp()))
+    except (ValueError, OverflowError):
+        return None
+
+
 def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
 def object_or_empty(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def sole_object(value: Any) -> dict[str, Any]:
+    """Return an object, or the first of a list of them; an empty one for anything else."""
+    return object_or_empty(value[0] if isinstance(value, list) and value else value)
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ the same functions read that: a stream and a text mean the same by construction.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,41 +21,35 @@ from llm_router.answers.stream_events import (
     TextDelta,
     UsageReport,
 )
-from llm_router.errors import (
-    EmptyResponseError,
-    InvalidResponseError,
-    ProviderConnectionError,
-    ProviderError,
-)
+from llm_router.errors import EmptyResponseError
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context, error_from_object, header, read_error, reported
+from llm_router.wires.errors import context, error_from_object, header
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
-    has_surrogates,
     mend_all,
     object_or_empty,
     objects,
     plain_json,
-    read_json,
     text_or_none,
 )
-from llm_router.wires.sse import MAX_EVENT_BYTES, EventTooLongError, SSEDecoder
-from llm_router.wires.text import page_sentence
+from llm_router.wires.parts import reported
+from llm_router.wires.reading import JSONWire, Reader, is_empty, nothing_said
+from llm_router.wires.sse import SSEDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from llm_router.errors import ProviderError
     from llm_router.wires.base import StreamReader
 
 _NO_USAGE, _NO_COST = Usage(), Cost()
-_HEAD_LIMIT = 1024 * 1024
 _NAMES = ("id", "model", "provider", "created", "service_tier")
 
 
 @dataclass(frozen=True)
-class OpenAIWire:
+class OpenAIWire(JSONWire):
     """The wire of chat completions. Implements `base.Wire`.
 
     *kind* is LiteLLM's name of the provider: dialects are known by their shape, and by this only
@@ -64,32 +57,6 @@ class OpenAIWire:
     """
 
     kind: str = "openai"
-    clock: Callable[[], float] = time.time
-
-    def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Return the whole answer that *body* is, or raise the ProviderError that it is.
-
-        A 200 may hold an error, at the top or in a choice; blanks are what a cut connection
-        leaves of a keep-alive padding.
-        """
-        if status != 200:
-            raise self.read_error(status, headers, body)
-        try:
-            answer = read_json(body)
-            if has_surrogates(body):
-                answer = mend_all(answer)
-            if not isinstance(answer, dict):
-                raise UnreadableError("is not a JSON object")
-            error = self.error_in(answer, headers)
-            if error is None:
-                return _whole(answer, headers)
-        except UnreadableError as problem:
-            raise _unreadable(body, str(problem), headers) from problem
-        raise error
-
-    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error that an answer with a status other than 200 is; never raises."""
-        return read_error(status, headers, body, kind=self.kind, now=self.clock())
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
@@ -107,6 +74,24 @@ class OpenAIWire:
             error, status=None, headers=headers, body=answer, kind=self.kind, now=self.clock()
         )
 
+    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is, or raise the error at its top or in a choice."""
+        error = self.error_in(answer, headers)
+        if error is not None:
+            raise error
+        choices = answer.get("choices")
+        if not isinstance(choices, list):
+            raise UnreadableError("has no choices")
+        if not choices:
+            known = context(headers, answer)
+            raise EmptyResponseError("The answer has no choices", **known, status_code=200)
+        if not isinstance(choices[0], dict) or not isinstance(choices[0].get("message"), dict):
+            raise UnreadableError("has a choice without a message")
+        completion = _build(answer, choices[0], headers)
+        if is_empty(completion, choices[0].get("finish_reason")):
+            raise nothing_said(context(headers, answer))
+        return completion
+
 
 def _choice_error(choice: dict[str, Any]) -> Any:
     """Return a choice's error; one that finished with "error" and no object gets a sentence."""
@@ -115,58 +100,6 @@ def _choice_error(choice: dict[str, Any]) -> Any:
         return error
     native = text_or_none(choice.get("native_finish_reason"))
     return {"message": f"The answer ended in an error{f' ({native})' if native else ''}"}
-
-
-def _whole(answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
-    choices = answer.get("choices")
-    if not isinstance(choices, list):
-        raise UnreadableError("has no choices")
-    if not choices:
-        raise _empty("The answer has no choices", answer, headers)
-    if not isinstance(choices[0], dict) or not isinstance(choices[0].get("message"), dict):
-        raise UnreadableError("has a choice without a message")
-    completion = _build(answer, choices[0], headers)
-    if _is_empty(completion, choices[0].get("finish_reason")):
-        raise _nothing_said(answer, headers)
-    return completion
-
-
-def _is_empty(completion: Completion, finish: Any) -> bool:
-    """Say whether this is the wire's "no content generated": nothing said, nothing finished."""
-    return not finish and not (
-        completion.text
-        or completion.tool_calls
-        or completion.reasoning
-        or completion.refusal
-        or completion.images
-        or completion.audio
-        or completion.usage.output_tokens
-    )
-
-
-def _nothing_said(answer: Mapping[str, Any], headers: Mapping[str, str]) -> EmptyResponseError:
-    return _empty("The answer is empty: no content was generated", answer, headers)
-
-
-def _empty(
-    message: str, answer: Mapping[str, Any], headers: Mapping[str, str]
-) -> EmptyResponseError:
-    return EmptyResponseError(message, **context(headers, answer), status_code=200)
-
-
-def _unreadable(body: bytes, problem: str, headers: Mapping[str, str]) -> ProviderError:
-    """Return the error of a 200 body that is no answer: nothing, blanks, a page, broken JSON."""
-    known = context(headers) | {"status_code": 200}
-    text = body.strip()
-    if body and not text:
-        return ProviderConnectionError("The connection broke before the answer came", **known)
-    if not text:
-        return InvalidResponseError("The answer is empty: not one byte came", **known)
-    if text[:1] == b"<":
-        title = page_sentence(text)
-        shown = f" ({title})" if title else ""
-        return InvalidResponseError(f"The answer is a web page{shown}, not JSON", **known)
-    return InvalidResponseError(f"The answer {problem}", **known)
 
 
 def _build(
@@ -212,64 +145,23 @@ def _build(
     )
 
 
-class _Reader:
+class _Reader(Reader):
     """The StreamReader of this wire."""
 
+    done_ends = True
+
     def __init__(self, wire: OpenAIWire, headers: Mapping[str, str]) -> None:
-        self.error: ProviderError | None = None
-        self.ended = False
-        self.data_events = 0
-        self._wire, self._headers = wire, headers
-        self._sse = SSEDecoder()
-        # What came before the first line of SSE: another kind of body, to be named at the end.
-        self._head = bytearray()
+        super().__init__(SSEDecoder(), headers)
+        self._wire = wire
         self._answer: dict[str, Any] = {}
         self._choice: dict[str, Any] = {}
         self._choice_index: Any = None
-        self._finished = False
         self._text, self._reasoning = parts.TextParts(), parts.TextParts()
         self._refusal, self._audio = parts.TextParts(), parts.AudioParts()
         self._calls, self._details = parts.ToolCallParts(), parts.ReasoningDetailParts()
         self._notes, self._sources = parts.AnnotationParts(), parts.SourceParts()
         self._logprobs = parts.LogprobParts()
         self._images: list[dict[str, Any]] = []
-
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """Return the events that *data* completes."""
-        events: list[StreamEvent] = []
-        if self.ended:
-            return events
-        if not self._sse.seen and len(self._head) < _HEAD_LIMIT:
-            self._head += data
-        try:
-            payloads = self._sse.feed(data)
-        except EventTooLongError:
-            self._fail(f"holds an event of more than {MAX_EVENT_BYTES} bytes")
-            self.ended = True
-            return events
-        for payload in payloads:
-            self._take(payload, events)
-        return events
-
-    def close(self) -> list[StreamEvent]:
-        """Say that the input ended; return the last events, or raise what that end means."""
-        events: list[StreamEvent] = []
-        if not self.ended:
-            if (payload := self._sse.flush()) is not None:
-                self._take(payload, events, last=True)
-            if not self.ended:
-                self._tell_end(events)
-        if self.error is not None:
-            raise self.error
-        if not self.data_events:
-            raise self._not_a_stream()
-        if not (self._finished or self.ended):
-            raise ProviderConnectionError(
-                "The stream was cut: it ended without a finish reason", **self._context()
-            )
-        if _is_empty(self.snapshot(), self._choice.get("finish_reason")):
-            raise _nothing_said(self._answer, self._headers)
-        return events
 
     def snapshot(self) -> Completion:
         """Return what came so far, the whole answer after the end."""
@@ -285,34 +177,10 @@ class _Reader:
         }
         choice = self._choice | {"message": message, "logprobs": self._logprobs.lists or None}
         answer = self._answer | {"citations": self._sources.message()}
-        whole = self.error is None and (self._finished or self.ended)
+        whole = self.error is None and self._finished
         return _build(answer, choice, self._headers, whole=whole)
 
-    def _take(self, payload: bytes, events: list[StreamEvent], *, last: bool = False) -> None:
-        """Read one event's data; *last* is the one that the end of input may have cut."""
-        if self.ended or not (payload := payload.strip()):
-            return
-        if payload == b"[DONE]":
-            self.data_events += 1
-            self.ended = True
-            self._tell_end(events)
-            return
-        try:
-            chunk = read_json(payload)
-            if not isinstance(chunk, dict):
-                raise UnreadableError("holds an event that is not a JSON object")
-            self.data_events += 1
-            self._chunk(chunk, events)
-        except UnreadableError as problem:
-            if b"\n" in payload:
-                # A proxy that drops blank lines leaves several events in one.
-                for line in payload.split(b"\n"):
-                    self._take(line, events, last=last)
-            elif not last:
-                self.data_events += 1
-                self._fail(str(problem))
-
-    def _chunk(self, chunk: dict[str, Any], events: list[StreamEvent]) -> None:
+    def _event(self, chunk: dict[str, Any], events: list[StreamEvent]) -> None:
         if "model" not in self._answer or "service_tier" in chunk:
             self._take_names(chunk)
         if self.error is None:
@@ -324,7 +192,7 @@ class _Reader:
                 new = self._sources.add(chunk, known=self._notes.urls)
                 events.extend(map(CitationDelta, new))
             if failed:
-                self._look_for_error(chunk)
+                self.error = self._error_in(chunk)
         if "usage" in chunk:
             self._take_usage(chunk["usage"])
         elif "x_groq" in chunk:
@@ -425,29 +293,14 @@ class _Reader:
         if (report := self._answer.get("usage")) is not None:
             events.append(UsageReport(parts.usage_of(report), parts.cost_of(report)))
 
-    def _look_for_error(self, chunk: dict[str, Any]) -> None:
-        self.error = self._wire.error_in(chunk, self._headers)
-        if self.error is not None:
-            self.error.fill(**self._context())
+    def _finish_word(self) -> Any:
+        return self._choice.get("finish_reason")
 
-    def _fail(self, problem: str) -> None:
-        if self.error is None:
-            known = self._context() | {"status_code": 200}
-            self.error = InvalidResponseError(f"The stream {problem}", **known)
+    def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
+        error = self._wire.error_in(event, self._headers)
+        if error is not None:
+            error.fill(**self._context())
+        return error
 
     def _context(self) -> dict[str, Any]:
         return context(self._headers, self._answer)
-
-    def _not_a_stream(self) -> ProviderError:
-        """Return the error of a body without one data event."""
-        if self._sse.seen:
-            return ProviderConnectionError(
-                "The stream was cut before its first event", **self._context()
-            )
-        body = bytes(self._head)
-        try:
-            answer = object_or_empty(read_json(body))
-        except UnreadableError as problem:
-            return _unreadable(body, str(problem), self._headers)
-        found = self._wire.error_in(answer, self._headers)
-        return found or _unreadable(body, "is not the stream that was asked for", self._headers)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from llm_router.usage import Cost, Usage
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
+    json_text,
     mend,
     mend_all,
     money,
@@ -53,6 +53,9 @@ _FINISH: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "refusal": "content_filter",
     **dict.fromkeys(_LENGTH, "length"),
 }
 _TEXT_PARTS = ("text", "output_text", None)  # A tuple: anything may be looked for in it.
@@ -60,6 +63,21 @@ _JOINED = ("text", "summary", "data")
 _MOST_TICKS = 10**19
 # Cache reads at DeepSeek, Moonshot and Mistral.
 _CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
+
+
+def reported(answer: dict[str, Any]) -> Any:
+    """Return what a body says went wrong under any status; None when it says nothing.
+
+    That is `error`, an object or a text (with its code beside it: xAI); the whole body (Mistral,
+    vLLM); or `base_resp` (MiniMax).
+    """
+    error = answer.get("error")
+    if error is not None and error is not False:
+        return error
+    if answer.get("object") == "error":
+        return answer
+    base = object_or_empty(answer.get("base_resp"))
+    return base | {"message": base.get("status_msg")} if base.get("status_code") else None
 
 
 def finish_reason(finish: Any, native: Any) -> FinishReason:
@@ -147,10 +165,10 @@ def reasoning_of(message: dict[str, Any]) -> str | None:
 
 
 def raw_arguments_of(function: dict[str, Any]) -> str:
-    """Return a call's arguments as text; an object (out of specification) is written as JSON."""
+    """Return a call's arguments as text; an object is written as JSON."""
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
-        return json.dumps(plain_json(arguments), ensure_ascii=False)
+        return json_text(arguments)
     return text_or_none(arguments) or ""
 
 
@@ -441,13 +459,14 @@ class AudioParts:
         """Return `message.audio` as an unstreamed answer has it."""
         fields = dict(self.fields)
         if self.data:
-            fields["data"] = _join_base64(self.data)
+            fields["data"] = join_base64(self.data)
         if self.transcript.pieces:
             fields["transcript"] = self.transcript.whole()
         return fields or None
 
 
-def _join_base64(pieces: list[str]) -> str:
+def join_base64(pieces: list[str]) -> str:
+    """Join pieces of base64, each maybe padded on its own."""
     if not any(piece.endswith("=") for piece in pieces[:-1]):
         return "".join(pieces)
     try:

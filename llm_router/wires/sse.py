@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from llm_router.wires.json_values import UnreadableError
+
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 _FIELDS = frozenset({b"data", b"event", b"id", b"retry", b""})
 _BOM = b"\xef\xbb\xbf"
 
 
-class EventTooLongError(ValueError):
+class EventTooLongError(UnreadableError):
     """One event passed MAX_EVENT_BYTES."""
 
 
@@ -79,4 +81,4 @@ class SSEDecoder:
     def _grow(self, size: int) -> None:
         self._size += size
         if self._size > MAX_EVENT_BYTES:
-            raise EventTooLongError
+            raise EventTooLongError(f"holds an event of more than {MAX_EVENT_BYTES} bytes")

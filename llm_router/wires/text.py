@@ -26,7 +26,10 @@ _VALUE = 50
 _DEEPEST_SENTENCE = 4
 _TAG = re.compile(r"<[^<>]*>")
 # Where upstreams put their sentence, most telling first.
-_SENTENCE_KEYS = ("message", "error", "errors", "detail", "details", "msg", "error_message")
+_SENTENCE_KEYS = (
+    *("message", "error", "errors", "detail", "details", "msg", "error_message"),
+    "Message",  # AWS, for some of its errors.
+)
 
 
 def cut(text: str, limit: int = LONGEST_SENTENCE) -> str:

@@ -10,7 +10,7 @@ from llm_router.answers.answer import Attempt
 from llm_router.answers.completion import Completion
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.errors import LLMRouterError, RateLimitError
-from llm_router.routing.clock import uuid7
+from llm_router.routing.call import uuid7
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:

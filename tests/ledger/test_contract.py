@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -17,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import MetaData, create_engine
 
+from llm_router.answers.answer import Answer
 from llm_router.answers.records import Generation
 from llm_router.errors import (
     AuthenticationError,
@@ -72,6 +75,32 @@ async def test_every_figure_comes_back_as_it_was_told(ledger: Ledger) -> None:
     assert (attempt.cost_source, attempt.cost_upstream) == ("provider", None)
     assert (attempt.latency_ms, attempt.time_to_first_token_ms) == (812.5, 120.25)
     assert detail.payloads == ()
+    answer = told.attempts[0].answer
+    assert answer is not None
+    assert (attempt.usage, attempt.cost) == (answer.usage, answer.cost)
+    assert (request.usage, request.cost) == (answer.usage, answer.cost)
+
+
+@pytest.mark.parametrize("operation", ["embed", "generate_image", "an operation of tomorrow"])
+async def test_an_operation_of_any_name_is_recorded(ledger: Ledger, operation: str) -> None:
+    call(operation=operation).tell(ledger)
+    (row,) = ledger.report(by=("operation",))
+    assert row.group == {"operation": operation}
+
+
+async def test_an_answer_without_content_has_no_response_payload(
+    url: str, open_ledger: Callable[..., Ledger]
+) -> None:
+    ledger = open_ledger(url, store="full")
+    request = started(operation="embed")
+    attempt = replace(answered(request), answer=Answer(model="vectors"))
+    ledger.request_started(request)
+    ledger.attempt_finished(attempt)
+    ledger.request_finished(finished(request, attempt))
+    detail = ledger.show(request.request_id)
+    assert [payload.kind for payload in detail.payloads] == ["request"]
+    assert detail.attempts[0].served_model == "vectors"
+    assert detail.attempts[0].finish_reason is None
 
 
 async def test_failed_attempts_have_rows_of_their_own_when_a_retry_succeeds(
@@ -368,6 +397,20 @@ async def test_a_look_up_that_fails_is_counted_and_a_wrong_key_ends_it(ledger: L
         await ledger.reconcile(refuses)
 
 
+async def test_opening_makes_a_file_ready_and_says_that_tables_are_missing(
+    url: str, open_ledger: Callable[..., Ledger], log: list[dict[str, Any]]
+) -> None:
+    ledger = open_ledger(url, upgrade=False)
+    await ledger.open()
+    if url.startswith("sqlite"):
+        assert ledger.status().usable
+        assert log == []
+    else:
+        (event,) = log
+        assert event["event"] == "llm_router.ledger_unavailable"
+        assert event["reason"] == "missing_schema"
+
+
 def test_the_migrations_make_the_tables_that_the_code_describes(url: str, ledger: Ledger) -> None:
     engine = create_engine(database_url(url))
     with engine.connect() as connection:
@@ -479,6 +522,17 @@ def test_the_sql_of_an_upgrade_can_be_read_before(
     assert "CREATE TABLE llm_attempts" in text
     assert "cost_total TEXT" in text if url.startswith("sqlite") else "cost_total NUMERIC" in text
     assert "CREATE TABLE" not in open_ledger(url, upgrade=False).sql("0001")
+
+
+def test_public_names_load_no_database_before_they_are_used() -> None:
+    code = (
+        "import llm_router.ledger as room, sys\n"
+        "from llm_router.ledger import Ledger, RequestRow, ReportRow, Reconciled, LedgerConfig\n"
+        "assert not {'sqlalchemy', 'alembic', 'psycopg'} & set(sys.modules)\n"
+        "assert all(hasattr(room, name) for name in room.__all__)\n"
+        "assert set(room.__all__) <= set(dir(room)) and not hasattr(room, 'Lodger')\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 async def test_a_sentence_of_an_error_is_no_code(ledger: Ledger) -> None:

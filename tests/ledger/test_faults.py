@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import create_engine, event
 
 from llm_router.config.model import LedgerConfig
@@ -96,6 +97,16 @@ async def test_the_next_process_replays_the_spool_of_one_that_was_killed(
     assert not spool.pending()
     assert ("recovered", "spool_found") in events(log)
     assert spool.rejects.read_bytes().startswith(b'["attempts",{"id":"torn')
+
+
+def test_a_row_behind_a_torn_line_is_not_lost_with_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.jsonl")
+    spool.path.write_bytes(b'["attempts",{"id":"torn in the mid')
+    spool.append([("attempts", {"id": "whole"})])
+    written: list[Any] = []
+    spool.replay(written.append)
+    assert "whole" in str(written) and "torn" not in str(written)
+    assert spool.rejects.read_bytes() == b'["attempts",{"id":"torn in the mid\n'
 
 
 async def test_two_processes_share_one_file(
@@ -355,7 +366,7 @@ async def test_a_missing_driver_is_said_when_the_ledger_opens(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     config = LedgerConfig(url="postgres://me:pw@127.0.0.1/db", spool=str(tmp_path / "spool"))
-    ledger = Ledger.from_config(config)
+    ledger = Ledger(config)
     with pytest.raises(ConfigurationError, match=r"llm-router-litellm\[postgres\]"):
         await ledger.open()
     call().tell(ledger)
@@ -389,15 +400,12 @@ async def test_a_spool_that_another_process_holds_is_tried_later(
     log: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import fcntl
-
     monkeypatch.setattr("llm_router.ledger.spool._LOCK_SECONDS", 0.05)
     monkeypatch.setattr("llm_router.ledger.store._LONGEST_WAIT", 0.1)
     spool = Spool(tmp_path / "spool.jsonl")
-    spool.append({"configs": [{"fingerprint": "f", "first_seen_at": 0.0, "text": "{}"}]})
+    spool.append([("configs", {"fingerprint": "f", "first_seen_at": 0.0, "text": "{}"})])
     ledger = open_ledger(f"sqlite:///{tmp_path}/calls.db")
-    with spool.path.open("ab") as holder:
-        fcntl.flock(holder, fcntl.LOCK_EX)
+    with FileLock(f"{spool.path}.lock"):
         call().tell(ledger)
         await ledger.flush()
         assert ("spool_failed", "locked") in events(log)
@@ -412,8 +420,8 @@ async def test_a_spool_without_room_is_left_as_it_was(tmp_path: Path) -> None:
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
         "spool = Spool(Path(sys.argv[1]))\n"
-        "spool.append({'configs': [{'fingerprint': 'a'}]})\n"
-        "try: spool.append({'configs': [{'fingerprint': 'b' * 5000}]})\n"
+        "spool.append([('configs', {'fingerprint': 'a'})])\n"
+        "try: spool.append([('configs', {'fingerprint': 'b' * 5000})])\n"
         "except OSError: print(spool.path.read_text(), end='')\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "spool")]

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from llm_router.config.model import LedgerConfig, RouterConfig
 from llm_router.errors import ContentFilteredError, InvalidRequestError
 from llm_router.ledger.ledger import Ledger
+from llm_router.ledger.rows import RowBuilder
 from llm_router.ledger.spool import Spool
 from tests.ledger.calls import Call, answered, finished, refused, started
 
@@ -155,3 +162,112 @@ async def test_objects_that_are_no_json_are_kept_as_data(
         "messages": [{"role": "user", "content": "b'bytes'"}],
         "params": {"tools": [{"type": "ValueError", "message": "an error"}]},
     }
+
+
+@pytest.mark.parametrize("word", ["x", "local", "ollama", "azure"])
+async def test_a_key_that_is_a_word_leaves_names_and_content_as_they_are(
+    tmp_path: Path, open_ledger: Callable[..., Ledger], word: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/calls.db"
+    ledger = open_ledger(url, store="full", secrets=(word, KEY))
+    request = started(user=f"{word} user", tags={word: word}, asked={"text": f"{word} {KEY}"})
+    attempt = answered(request, upstream_provider=word, model=f"{word}/model")
+    ledger.request_started(request)
+    ledger.attempt_finished(attempt)
+    ledger.request_finished(finished(request, attempt))
+    detail = ledger.show(request.request_id)
+    assert (detail.request.user, detail.request.tags) == (f"{word} user", {word: word})
+    (row,) = detail.attempts
+    assert (row.upstream_provider, row.model) == (word, f"{word}/model")
+    assert {"text": f"{word} [redacted]"} in [payload.body for payload in detail.payloads]
+
+
+@pytest.mark.parametrize("before", range(430, 520, 9))
+def test_no_part_of_a_key_is_kept_when_a_name_is_cut(before: int) -> None:
+    builder = RowBuilder(store="metadata", secrets=(PLAIN_KEY,))
+    for size in (before, before + 4_096 - 512):
+        for key in (KEY, PLAIN_KEY):
+            request = started(user="n" * size + " " + key + " " + "n" * 8_000)
+            ((_, row),) = builder.build([request])
+            assert len(row["user"]) <= 512
+            assert not any(key[:length] in row["user"] for length in range(9, len(key)))
+
+
+def test_names_are_remembered_within_a_bound_when_they_are_long() -> None:
+    builder = RowBuilder(store="metadata")
+    tracemalloc.start()
+    for number in range(300):
+        builder.build([started(tags={f"{number}": f"{number}" * 100_000})])
+    for number in range(20_000):
+        builder.build([started(user=f"{number:0128}")])
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 4 * 2**20
+
+
+URLS = [
+    "postgresql://me:hunt/er2@db.example/calls",
+    "postgresql://me:hunt er2@db.example/calls",
+    "postgresql://:hunter2@db.example/calls",
+    "postgresql://me:hunt@er2@db.example/calls",
+    'postgres://me:hunt"er2@db.example/calls',
+    "postgresql+psycopg://me:hunter2@db.example/calls?sslpassword=hunt,er2@x",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+async def test_no_password_of_the_database_is_kept_whatever_its_letters(
+    tmp_path: Path, open_ledger: Callable[..., Ledger], url: str
+) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/calls.db")
+    config = RouterConfig(ledger=LedgerConfig(url=url))
+    ledger.remember_config(config.fingerprint, config.text)
+    told = started(config_fingerprint=config.fingerprint)
+    ledger.request_started(told)
+    text = ledger.show(told.request_id).config
+    assert text is not None and '"ledger"' in text
+    assert not any(part in text for part in ("hunt", "er2", "db.example"))
+
+
+def _payload_of(builder: RowBuilder, text: str) -> str:
+    _, (_, row) = builder.build([started(asked={"text": text})])
+    body: str = row["body"]
+    return body
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    word=st.sampled_from(["a", "word ", "lines\n", 'quo"ted ', "sk-", "Bearer ", "password: "]),
+    before=st.integers(0, 40_000),
+    key=st.sampled_from([KEY, PLAIN_KEY, f"Authorization: Bearer {KEY[:40]}"]),
+    after=st.integers(0, 20_000),
+)
+def test_no_part_of_a_key_is_kept_wherever_it_stands_in_long_content(
+    word: str, before: int, key: str, after: int
+) -> None:
+    builder = RowBuilder(store="full", secrets=(PLAIN_KEY,))
+    filler = word * 40_000
+    body = _payload_of(builder, f"{filler[:before]} {key} {filler[:after]}")
+    assert not any(key[start : start + 12] in body for start in range(15, len(key) - 12))
+
+
+def test_content_of_megabytes_lets_other_threads_run_while_it_is_redacted() -> None:
+    builder = RowBuilder(store="full", secrets=SECRETS)
+    text = "The quick brown fox jumps over the lazy dog.\n" * 120_000
+    gaps: list[float] = []
+    done = threading.Event()
+
+    def tick() -> None:
+        last = time.perf_counter()
+        while not done.wait(0.002):
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    body = _payload_of(builder, text)
+    done.set()
+    ticking.join()
+    assert len(body) > len(text) > 5_000_000
+    assert max(gaps) < 0.3

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from llm_router.cli.local_model import LocalModel
 from llm_router.errors import ConfigurationError
 from llm_router.router import Router
-from llm_router.testing.local_model import LocalModel
 
 CONFIG = pathlib.Path(__file__).parents[2] / "config"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llm_router.cli.local_model import CONTEXT_TOKENS, LocalModel
 from llm_router.config.loading import from_dict
 from llm_router.errors import (
     ContextWindowExceededError,
@@ -16,7 +17,7 @@ from llm_router.errors import (
 )
 from llm_router.router import Router
 from llm_router.routing.clock import Clock
-from llm_router.testing.local_model import CONTEXT_TOKENS, LocalModel
+from tests.local_model.mortal import mortal_model
 
 pytestmark = pytest.mark.local_model
 
@@ -59,12 +60,12 @@ async def test_a_request_is_invalid_when_the_server_does_not_understand_it(
 
 
 async def test_the_text_so_far_is_kept_when_the_server_dies(model: LocalModel) -> None:
-    with LocalModel() as mortal:
-        async with at(mortal.base_url) as router:
+    with mortal_model() as (base_url, process):
+        async with at(base_url) as router:
             with pytest.raises(StreamInterruptedError) as cut:
                 async with router.stream("local/smollm2", "Tell a story.", max_tokens=500) as story:
                     async for _ in story.text_stream:
-                        mortal.close()
+                        process.kill()
             assert cut.value.partial is not None and cut.value.partial.text
             assert cut.value.partial.finish_reason == "unknown"
 

@@ -9,12 +9,12 @@ from decimal import Decimal
 import pytest
 from click.testing import CliRunner
 
+from llm_router.cli.local_model import LocalModel
 from llm_router.cli.main import main
 from llm_router.config.loading import from_dict
 from llm_router.config.model import RouterConfig
 from llm_router.router import Router
 from llm_router.testing import Sandbox
-from llm_router.testing.local_model import LocalModel
 from tests.local_model.application import TOKENS, Talk, talk, talk_without_a_loop
 from tests.local_model.conftest import CONFIG
 

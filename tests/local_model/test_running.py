@@ -1,31 +1,22 @@
-"""How the server process starts and ends."""
+"""How the server starts and ends."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import pathlib
-import subprocess
-import sys
-import time
 import urllib.request
 from importlib.machinery import ModuleSpec
 
 import pytest
 from click.testing import CliRunner
 
-from llm_router.cli.main import MISUSED, main
+from llm_router.cli import local_model
+from llm_router.cli.ask import MISUSED
+from llm_router.cli.local_model import INSTALL, LocalModel
+from llm_router.cli.main import main
 from llm_router.errors import ConfigurationError
-from llm_router.testing import local_model
-from llm_router.testing.local_model import INSTALL, LocalModel
 
 WITH_MODEL = pytest.mark.local_model
-PARENT = """
-from llm_router.testing.local_model import LocalModel
-model = LocalModel().start()
-print(model._process.pid, model.base_url, flush=True)
-input()
-"""
 
 
 def listens(base_url: str) -> bool:
@@ -37,54 +28,28 @@ def listens(base_url: str) -> bool:
 
 
 @WITH_MODEL
-def test_nothing_is_left_when_the_model_is_closed(
+def test_nothing_listens_when_the_model_is_closed(
     model: LocalModel, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with LocalModel(threads=1) as other:
+    with LocalModel() as other:
         assert listens(other.base_url) and other.base_url != model.base_url
-        assert other._process is not None
-        pid = other._process.pid
-        with pytest.raises(RuntimeError, match="runs already"):
-            other.start()
-    other.close()
     assert not listens(other.base_url)
-    with pytest.raises(ProcessLookupError):  # reaped, no zombie
-        os.kill(pid, 0)
     assert capfd.readouterr() == ("", "")
 
 
 @WITH_MODEL
-def test_the_model_ends_when_its_parent_is_killed(model: LocalModel) -> None:
-    command = [sys.executable, "-c", PARENT]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as parent:
-        assert parent.stdout is not None
-        _pid, base_url = parent.stdout.readline().split()
-        assert listens(base_url)
-        parent.kill()
-    until = time.monotonic() + 10
-    while listens(base_url):
-        assert time.monotonic() < until, "the server outlived its parent"
-        time.sleep(0.02)
-
-
-@WITH_MODEL
-def test_a_start_ends_with_an_error_when_it_takes_too_long(model: LocalModel) -> None:
-    late = LocalModel(start_seconds=0.01)
-    with pytest.raises(ConfigurationError, match=r"did not start within 0\.01 seconds"):
-        late.start()
-    assert late._process is None
-
-
-@WITH_MODEL
 def test_the_servers_own_words_are_shown_when_it_cannot_load_the_weights(
-    model: LocalModel, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    model: LocalModel,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     weights = tmp_path / "weights.gguf"
     weights.write_bytes(b"no weights at all")
     monkeypatch.setattr(local_model, "find_weights", lambda: weights)
-    with pytest.raises(ConfigurationError, match="invalid magic characters"), LocalModel():
+    with pytest.raises(ConfigurationError, match="did not start"), LocalModel():
         pass
+    assert "invalid magic characters" in capfd.readouterr().err
 
 
 @WITH_MODEL

@@ -1,3 +1,15 @@
-"""The sandbox, also where the package is not installed and its pytest plugin not loaded."""
+"""A sandbox for adapters to talk to."""
 
-from llm_router.testing.pytest_plugin import sandbox as sandbox
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from llm_router.testing import Sandbox
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox

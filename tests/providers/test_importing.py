@@ -41,7 +41,11 @@ def test_nothing_of_the_process_is_changed_when_we_import_litellm(tmp_path: Path
     (tmp_path / ".env").write_text("FROM_DOT_ENV=1\n")
     out = run(
         """
+from llm_router.config.model import ProviderConfig
+from llm_router.errors import ProviderConnectionError
+from llm_router.options.request import Deployment, ProviderRequest
 from llm_router.providers.importing import load_for_calls_here, load_here
+from llm_router.providers.registry import build_provider
 import gc, pydantic, requests, urllib3  # they add filters of their own when first imported
 logging.getLogger("httpx").setLevel(logging.DEBUG)
 before = state()
@@ -58,14 +62,16 @@ assert litellm.suppress_debug_info is True
 assert [type(h).__name__ for h in logging.getLogger("LiteLLM").handlers] == ["NullHandler"]
 logging.getLogger("LiteLLM").warning("not shown")
 async def fail():
-    await litellm.acompletion(model="openai/x", messages=[], api_key="k", num_retries=0,
-                              base_url="http://127.0.0.1:9", max_retries=0)
-try:
-    asyncio.run(fail())
-except litellm.exceptions.APIError:
-    pass
-except Exception as error:
-    assert "onnection error" in str(error), error
+    row = {"litellm": "openai", "base_url": "http://127.0.0.1:9", "path": "acompletion"}
+    provider = build_provider("local", ProviderConfig(**row))
+    request = ProviderRequest(
+        deployment=Deployment(provider="local", model="x"),
+        messages=[{"role": "user", "content": "Hello"}])
+    try:
+        await provider.complete(request)
+    except ProviderConnectionError:
+        return "told"
+assert asyncio.run(fail()) == "told"
 assert state()["environ"] == before["environ"]
 """,
         tmp_path,

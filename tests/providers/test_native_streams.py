@@ -105,7 +105,7 @@ async def test_a_stream_is_not_whole_when_it_is_cut(litellm: str, abort: bool) -
             [event async for event in stream]
         assert stream.snapshot().text == "hello"
         with pytest.raises(StopAsyncIteration):
-            await anext(stream)
+            await anext(aiter(stream))
 
 
 @pytest.mark.parametrize("litellm", ["openai", "openrouter"])
@@ -160,7 +160,7 @@ async def test_a_stall_is_a_timeout_when_only_comments_come() -> None:
     async with wire() as server, provider(server.url) as local:
         server.sse(chunk({"content": "hello"}), chunk({"content": "!"}), stall=over)
         stream = await local.stream(ask(stream=True))
-        assert await anext(stream) == TextDelta("hello")
+        assert await anext(aiter(stream)) == TextDelta("hello")
         stream.idle_timeout = 0.1
         with pytest.raises(ProviderTimeoutError, match="No data event came"):
             [event async for event in stream]
@@ -173,7 +173,7 @@ async def test_the_connection_is_closed_when_a_stream_is_left_early(litellm: str
     async with wire() as server, provider(server.url, litellm, api_key=KEY) as local:
         server.sse(chunk({"content": "hello"}), chunk({"content": "!"}), stall=over)
         stream = await local.stream(ask(stream=True))
-        await anext(stream)
+        await anext(aiter(stream))
         assert server.open_streams == 1
         await stream.aclose()
         await stream.aclose()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
-from llm_router.providers.per_loop import PerLoop
+import pytest
+
+from llm_router.providers import http
+from llm_router.providers.http import PerLoop
 
 
 class Connection:
@@ -58,3 +62,45 @@ def test_a_loop_that_stands_still_closes_its_own_when_it_shuts_down() -> None:
     still.run_until_complete(still.shutdown_asyncgens())
     assert theirs.closed_by is still
     still.close()
+
+
+async def test_closing_does_not_wait_for_a_busy_loop_when_it_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "CLOSING_SECONDS", 0.1)
+    held = PerLoop(Connection, Connection.close)
+    there = asyncio.new_event_loop()
+    thread = threading.Thread(target=there.run_forever)
+    thread.start()
+    theirs = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(held.get(), there))
+    busy = threading.Event()
+    there.call_soon_threadsafe(busy.wait, 5)
+    began = time.monotonic()
+    await held.aclose()
+    assert time.monotonic() - began < 1
+    assert theirs.is_open()
+    busy.set()
+    async with asyncio.timeout(5):
+        while theirs.is_open():  # until the loop gets to it
+            await asyncio.sleep(0.01)
+    there.call_soon_threadsafe(there.stop)
+    await asyncio.to_thread(thread.join)
+    there.close()
+
+
+async def test_closing_beside_loops_that_end_raises_nothing() -> None:
+    """Forty times, since it is a race: `is_running` may be true a moment too long."""
+    for _ in range(40):
+        held = PerLoop(Connection, Connection.close)
+        ready = threading.Event()
+
+        async def one(held: PerLoop[Connection] = held, ready: threading.Event = ready) -> None:
+            await held.get()
+            ready.set()
+            await asyncio.sleep(0.002)
+
+        thread = threading.Thread(target=asyncio.run, args=(one(),))
+        thread.start()
+        await asyncio.to_thread(ready.wait)
+        await held.aclose()
+        await asyncio.to_thread(thread.join)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
@@ -307,6 +308,31 @@ async def test_forgotten_stream_closes_its_connection() -> None:
         del stream
         gc.collect()
         assert await server.empties()
+
+
+async def test_stream_collected_in_another_thread_closes_its_connection_at_once() -> None:
+    """A finaliser may run anywhere: it only posts to the loop, as asyncio's debug mode checks."""
+
+    async def play(write: Write) -> None:
+        await write(chunk("a"))
+        await asyncio.Event().wait()
+
+    async with serving(streaming(play)) as server, provider_at(server.url) as provider:
+        asyncio.get_running_loop().set_debug(True)
+        held = [await provider.stream(asking(stream=True))]
+        held[0].idle_timeout = 60
+        await anext(held[0])
+        await provider.catalog.aclose()
+        await asyncio.to_thread(held.clear)
+        assert await server.empties()
+
+
+def test_stream_that_outlives_its_loop_is_finalised_without_a_word() -> None:
+    stream = HttpStream.__new__(HttpStream)
+    stream._loop = asyncio.new_event_loop()
+    stream._response = Mock(closed=False)
+    stream._loop.close()
+    stream.__del__()
 
 
 @pytest.mark.parametrize("waiting", [False, True])

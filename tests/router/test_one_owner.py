@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,8 +20,10 @@ from llm_router.answers.completion import Completion
 from llm_router.answers.records import AttemptFinished, RequestFinished, RequestStarted
 from llm_router.answers.stream_events import TextDelta
 from llm_router.errors import (
+    AuthenticationError,
     ProviderConnectionError,
     ProviderError,
+    RateLimitError,
     SchemaValidationError,
     StreamInterruptedError,
 )
@@ -234,3 +238,48 @@ async def test_a_stream_collected_in_another_thread_ends_on_its_own_loop(
     async with asyncio.timeout(5):
         assert (await router.complete("one", "Next")).text  # its slot was given back
     assert slots_of(router) == {}
+
+
+@pytest.mark.parametrize("ending", ["complete", "stream", "cut", "left"])
+async def test_the_rows_of_a_call_are_there_when_it_raises_or_returns_under_strict(
+    sandbox: Sandbox, routed: Callable[..., Router], tmp_path: Path, ending: str
+) -> None:
+    """Looked at from outside: the ledger's own reading would wait for what is queued."""
+    path = tmp_path / "calls.db"
+    router = routed(ledger={"url": f"sqlite:///{path}", "durability": "strict"})
+    if ending in ("complete", "stream"):
+        sandbox.fail("unauthorized")
+        with pytest.raises(AuthenticationError):
+            if ending == "complete":
+                await router.complete("fast", "Hello")
+            else:
+                await router.stream("fast", "Hello").__aenter__()
+    elif ending == "cut":
+        sandbox.fail("cut_stream")
+        with pytest.raises(StreamInterruptedError):
+            async with router.stream("fast", "Hello") as stream:
+                await stream.collect()
+    else:
+        async with router.stream("fast", "Hello") as stream:
+            await anext(stream)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT status, attempts FROM llm_requests").fetchall()
+    assert rows == [("cancelled" if ending == "left" else "failed", 1)]
+
+
+async def test_an_interrupted_stream_names_the_wait_of_its_cause(
+    routed: Callable[..., Router], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = RateLimitError("slow down", status_code=429, code="rate_limit", retry_after=7.5)
+    router, broken = routed(aliases=ONE_SLOT), BreakingStream(limited)
+    await router.open()
+
+    async def stream(_request: Any) -> BreakingStream:
+        return broken
+
+    monkeypatch.setattr(router._engine.providers["openrouter"], "stream", stream)
+    with pytest.raises(StreamInterruptedError, match="slow down") as caught:
+        async with router.stream("one", "Hello") as events:
+            await events.collect()
+    error = caught.value
+    assert (error.retry_after, error.status_code, error.code) == (7.5, 429, "rate_limit")

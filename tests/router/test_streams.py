@@ -183,7 +183,7 @@ async def test_a_forgotten_stream_is_closed_when_it_is_collected(
     sandbox.fail("stalled_stream")
     stream = await router.stream("fast", "Hi").__aenter__()
     assert isinstance(await anext(stream), TextDelta)
-    assert sandbox.in_flight == 1
+    assert sandbox.in_flight >= 1
     del stream
     gc.collect()
     await asyncio.sleep(0)
@@ -238,7 +238,7 @@ async def test_the_deadline_covers_everything_up_to_the_first_content(
     router: Router, sandbox: Sandbox
 ) -> None:
     sandbox.fail("slow_body", times=9)
-    with pytest.raises((DeadlineExceededError, ProviderTimeoutError)):
+    with pytest.raises(DeadlineExceededError):
         async with router.stream("fast", "Hi", deadline=0.2):
             raise AssertionError("never entered")
     await all_gone(sandbox)

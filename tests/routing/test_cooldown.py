@@ -8,7 +8,7 @@ import pytest
 
 from llm_router import errors
 from llm_router.options.request import Deployment
-from llm_router.routing.cooldown import CONSECUTIVE, REST_S, WINDOW, Cooldowns
+from llm_router.routing.cooldown import CONSECUTIVE, MOST_RECORDS, REST_S, WINDOW, Cooldowns
 
 A = Deployment(provider="openrouter", model="a/a")
 B = Deployment(provider="openrouter", model="b/b")
@@ -135,3 +135,13 @@ def test_a_deployment_stays_ready_when_the_caller_is_at_fault(
         cooldowns.failed(A, error)
     assert cooldowns.health(A).state == "ready"
     assert cooldowns.health(A).recent_failure_rate is None
+
+
+def test_health_is_bounded_when_every_call_names_another_model(cooldowns: Cooldowns) -> None:
+    for number in range(MOST_RECORDS + 50):
+        fail(cooldowns, 1, Deployment(provider="openrouter", model=f"m/{number}"))
+        fail(cooldowns, 1)  # the one that keeps failing is never among the forgotten
+    assert len(cooldowns._records) == MOST_RECORDS
+    assert cooldowns.state(A) == "resting"
+    forgotten = Deployment(provider="openrouter", model="m/0")
+    assert cooldowns.health(forgotten).consecutive_failures == 0

@@ -23,10 +23,9 @@ from llm_router.errors import (
 )
 from llm_router.options.request import Deployment
 from llm_router.routing import loop
-from llm_router.routing.call import Call, RunningAttempt
+from llm_router.routing.call import Call, Observers, RunningAttempt
 from llm_router.routing.cooldown import Cooldowns
 from llm_router.routing.gates import Concurrency, Gates
-from llm_router.routing.observing import Observers
 from llm_router.routing.plan import Limits, Plan
 from tests.virtual_time import run_virtually, virtual_clock
 
@@ -443,5 +442,30 @@ def test_the_bills_of_all_attempts_are_summed_when_a_failed_one_was_charged() ->
         assert whole.cost.total == Decimal("0.20") and whole.usage.input_tokens == 7
         assert whole.usage.output_tokens is None
         assert [a.cost for a in whole.attempts] == [bill, bill]
+
+    run_virtually(story())
+
+
+def test_a_share_is_rounded_up_when_attempts_do_not_divide() -> None:
+    world, _ = play([DOWN], ("a", "b"), max_attempts=5)
+    assert names(world) == ["p/a", "p/a", "p/a", "p/b", "p/b"]
+
+
+def test_an_answer_that_fits_no_schema_is_a_success_of_its_deployment() -> None:
+    """`reject`: the deployment did answer, so an earlier failure is forgotten."""
+
+    async def story() -> None:
+        async def send(_attempt: RunningAttempt) -> Completion:
+            return Completion(text="no object", finish_reason="stop")
+
+        call = make_call(World([]), limits(), ("a",))
+        deployment = Deployment(provider="p", model="a")
+        for _ in range(2):
+            call.cooldowns.failed(deployment, errors.ProviderUnavailableError("down"))
+        answer = await loop.run(call, Scripted(send))
+        assert call.running is not None
+        call.running.reject(answer, errors.SchemaValidationError("it does not fit"))
+        health = call.cooldowns.health(deployment)
+        assert (health.consecutive_failures, health.recent_failure_rate) == (0, 2 / 3)
 
     run_virtually(story())

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from llm_router.config.model import AliasConfig, ApiKey, Defaults, ProviderConfig, RouterConfig
 from llm_router.errors import ConfigurationError, MissingCredentialsError, UnknownAliasError
 from llm_router.operations.chat import Chat
-from llm_router.routing.clock import uuid7
+from llm_router.routing.call import uuid7
 from llm_router.routing.plan import Planner
 
 KEYED = ProviderConfig(api_key=SecretStr("sk-test-0123456789"))

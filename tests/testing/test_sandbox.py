@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import gc
@@ -14,16 +15,18 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from jsonschema import Draft202012Validator
 
+from llm_router import testing
 from llm_router.testing import CATALOG, ChatRequest, Reply, Sandbox, pytest_plugin
 from llm_router.testing.billing import dumps
 
-sandbox = pytest_plugin.sandbox
+sandbox = pytest_plugin.llm_sandbox
 loopback_only = pytest_plugin.loopback_only
 
 WEATHER = {
@@ -453,7 +456,8 @@ async def test_models_are_public_and_the_key_is_not(client: Client) -> None:
     _, key = await client.get("/key")
 
     by_id = {model["id"]: model for model in models["data"]}
-    assert status == 200 and len(by_id) == models["total_count"] == len(CATALOG)
+    assert status == 200 and len(by_id) == models["total_count"] == len(CATALOG) - 1
+    assert "openai/text-embedding-3-small" not in by_id  # only what writes text, unless asked for
     assert by_id["openrouter/auto"]["pricing"]["prompt"] == "-1"
     assert by_id["openai/gpt-4o-mini"]["pricing"]["completion"] == "0.0000006"
     assert "tools" not in by_id["minimax/minimax-01"]["supported_parameters"]
@@ -580,6 +584,15 @@ async def test_what_the_catalogue_cannot_serve_is_refused(
 
     assert got == status and words in raw.decode()
     assert client.sandbox.total_billed == 0
+
+
+async def test_a_schema_that_no_instance_is_found_for_asks_for_a_script(client: Client) -> None:
+    schema = {"type": "string", "pattern": "^(?!a)a$"}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+    status, raw = await client.raw(response_format=form)
+
+    assert status == 400 and b"script a reply" in raw
 
 
 async def test_a_schema_is_ignored_by_a_model_without_support(client: Client) -> None:
@@ -735,6 +748,15 @@ def test_the_plugin_imports_next_to_nothing() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert output.stdout.strip() == "[]"
+
+
+def test_it_is_a_leaf_that_imports_no_other_room() -> None:
+    """What the tests of users stand on is not what they test."""
+    for path in Path(testing.__file__).parent.glob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        ours = {module for module in modules if module.startswith("llm_router")}
+        assert all(module.startswith("llm_router.testing") for module in ours), path.name
 
 
 def test_the_guard_fails_a_test_that_leaves_loopback(loopback_only: None, sandbox: Sandbox) -> None:

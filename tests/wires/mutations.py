@@ -12,6 +12,7 @@ from typing import Any
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
+from llm_router.wires.base import Wire
 from tests.wires.wire_bodies import DONE, USAGE, WIRE, answer, chunk, error_body
 
 _CALL = {"id": "c", "index": 0, "function": {"name": "f", "arguments": '{"a": [1, {"b": "c"}]}'}}
@@ -93,7 +94,11 @@ _TOKENS = [b'"', b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\r", b"\\", b"data
 
 def mutated(dice: Random) -> bytes:
     """Return a seed with one to three things wrong with it."""
-    body = dice.choice(SEEDS)
+    return damaged(dice.choice(SEEDS), dice)
+
+
+def damaged(body: bytes, dice: Random) -> bytes:
+    """Return *body* with one to three things wrong with it."""
     for _ in range(dice.choice([1, 1, 1, 2, 3])):
         body = dice.choice(_MUTATIONS)(body, dice)
     return body
@@ -153,17 +158,17 @@ _MUTATIONS: list[Callable[[bytes, Random], bytes]] = [
 ]
 
 
-def verdict(body: bytes, dice: Random) -> str:
+def verdict(body: bytes, dice: Random, wire: Wire = WIRE) -> str:
     """Read *body* as a text and as a stream; say what it was, AssertionError for a wrong kind."""
     status = dice.choice([200, 200, 200, 400, 403, 404, 429, 502, 302])
     headers = dice.choice([{}, {"Retry-After": "3"}, {"x-generation-id": "gen-1"}])
     if dice.random() < 0.5:
-        return _judged(lambda: WIRE.read_answer(status, headers, body))
-    return _judged(lambda: _streamed(body, headers, dice))
+        return _judged(lambda: wire.read_answer(status, headers, body))
+    return _judged(lambda: _streamed(wire, body, headers, dice))
 
 
-def _streamed(body: bytes, headers: dict[str, str], dice: Random) -> Completion:
-    reader = WIRE.reader(headers)
+def _streamed(wire: Wire, body: bytes, headers: dict[str, str], dice: Random) -> Completion:
+    reader = wire.reader(headers)
     while body:
         size = dice.choice([1, 7, 100, 5000])
         for event in reader.feed(body[:size]):

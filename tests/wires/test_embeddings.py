@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from llm_router.answers.embeddings import Embeddings
 from llm_router.errors import (
     EmptyResponseError,
-    InvalidRequestError,
     InvalidResponseError,
     ModelNotFoundError,
     ProviderError,
@@ -131,7 +130,7 @@ def test_a_bad_answer_that_was_billed_says_its_bill() -> None:
 
 def test_a_status_is_read_as_everywhere() -> None:
     body = {"error": {"code": 400, "message": "Model no-such/model does not exist"}}
-    with pytest.raises((ModelNotFoundError, InvalidRequestError), match="does not exist"):
+    with pytest.raises(ModelNotFoundError, match="does not exist"):
         read(body, status=400)
 
 

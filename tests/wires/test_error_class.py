@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import llm_router.errors as ours
-from llm_router.wires.errors import error_class
+from llm_router.wires.error_words import error_class
 
 
 @pytest.mark.parametrize(

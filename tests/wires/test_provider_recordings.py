@@ -1,9 +1,11 @@
-"""Recorded bodies of the providers that speak OpenAI's wire: each as its `truth` says."""
+"""Recorded bodies of the providers, each on its wire: as its `truth` says, whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import random
+import re
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -11,31 +13,61 @@ import pytest
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
+from llm_router.wires.anthropic import AnthropicWire
+from llm_router.wires.base import Wire
+from llm_router.wires.cohere import CohereWire
+from llm_router.wires.converse import ConverseWire
+from llm_router.wires.gemini import GeminiWire
+from llm_router.wires.ollama import OllamaWire
 from llm_router.wires.openai import OpenAIWire
 from tests import recordings
+from tests.wires.frames import frames_in
+from tests.wires.mutations import damaged, verdict
 from tests.wires.wire_bodies import cut_points, pieces
 
 FOLDER = recordings.FOLDER / "providers"
-OTHER_WIRES = ("anthropic", "gemini", "cohere", "bedrock", "ollama")
+WIRES: dict[str, Wire] = {
+    "anthropic": AnthropicWire(),
+    "bedrock": ConverseWire(),
+    "cohere": CohereWire(),
+    "gemini": GeminiWire(),
+    "ollama": OllamaWire(),
+}
+# Before these bytes no answer is whole.
+ENDS = {
+    "anthropic": rb'"stop_reason": ?"',
+    "bedrock": b"messageStop",
+    "cohere": rb'"type": ?"message-end"',
+    "gemini": rb'"finishReason": ?"',
+    "ollama": rb'"done": ?true',
+}
+# What a wire calls the model and the answer; some name one of them, or neither.
+NAMES = {
+    "bedrock": ("", ""),
+    "cohere": ("", "id"),
+    "gemini": ("modelVersion", "responseId"),
+    "ollama": ("model", ""),
+}
 pytestmark = recordings.needed
 
 
 def our_recordings() -> dict[str, dict[str, Any]]:
     metas = {path.name: json.loads(path.read_text()) for path in FOLDER.glob("*.meta.json")}
-    ours = {n: meta for n, meta in metas.items() if meta["provider"] not in OTHER_WIRES}
-    return {
-        name.replace(".meta.json", ".sse" if meta["stream"] else ".json"): meta
-        for name, meta in sorted(ours.items())
-    }
+    return {name.removesuffix(".meta.json"): meta for name, meta in sorted(metas.items())}
 
 
 RECORDINGS = our_recordings()
 STREAMS = [name for name, meta in RECORDINGS.items() if meta["stream"]]
 
 
+def wire_of(name: str) -> Wire:
+    provider = RECORDINGS[name]["provider"]
+    return WIRES.get(provider) or OpenAIWire(kind=provider)
+
+
 def outcome(name: str, packets: list[bytes]) -> Completion | ProviderError:
     meta = RECORDINGS[name]
-    wire = OpenAIWire(kind=meta["provider"])
+    wire = wire_of(name)
     try:
         if not meta["stream"]:
             return wire.read_answer(meta["status"], meta["headers"], b"".join(packets))
@@ -49,7 +81,8 @@ def outcome(name: str, packets: list[bytes]) -> Completion | ProviderError:
 
 
 def body_of(name: str) -> bytes:
-    return (FOLDER / name).read_bytes()
+    found = [FOLDER / f"{name}.{suffix}" for suffix in ("json", "sse", "bin")]
+    return next(path.read_bytes() for path in found if path.is_file())
 
 
 def said(found: Completion) -> dict[str, Any]:
@@ -83,8 +116,9 @@ def test_every_field_is_what_the_bytes_say(name: str) -> None:
         return
     assert isinstance(found, Completion), found
     assert said(found) == truth | {"cost": truth["cost"] and Decimal(truth["cost"])}
-    assert found.model
-    assert found.response_id
+    names = NAMES.get(RECORDINGS[name]["provider"], ("model", "id"))
+    named = tuple(bool(word) and f'"{word}":'.encode() in body_of(name) for word in names)
+    assert (bool(found.model), bool(found.response_id)) == named
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -99,7 +133,41 @@ def test_packets_of_any_size_mean_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_cut_before_its_end_is_never_a_whole_answer(name: str) -> None:
     raw, dice = body_of(name), random.Random(name)
-    ended = raw.find(b'"finish_reason":"')
-    for cut in cut_points(raw, dice):
+    end = re.search(ENDS.get(RECORDINGS[name]["provider"], b'"finish_reason":"'), raw)
+    lines = [found.end() for found in re.finditer(rb"\n(?=.)", raw)]
+    for cut in (*cut_points(raw, dice), *lines, *frames_in(raw)):
         found = outcome(name, [raw[:cut]])
-        assert isinstance(found, ProviderError) or 0 <= ended < cut
+        assert isinstance(found, ProviderError) or (end and end.start() < cut)
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_what_an_answer_counts_and_names_stands_in_its_bytes(name: str) -> None:
+    raw, dice = body_of(name), random.Random(name)
+    for body in (raw, *(damaged(raw, dice) for _ in range(50))):
+        found = outcome(name, [body])
+        if isinstance(found, Completion):
+            assert_nothing_invented(found, body + json.dumps(RECORDINGS[name]["headers"]).encode())
+
+
+def assert_nothing_invented(found: Completion, body: bytes) -> None:
+    usage, numbers = found.usage, {int(digits) for digits in re.findall(rb"\d{1,20}", body)}
+    cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+    for figure, parts in (
+        (usage.input_tokens, cached),
+        (usage.output_tokens, usage.reasoning_tokens or 0),
+        *((part, 0) for part in (usage.total_tokens, usage.reasoning_tokens)),
+        *((part, 0) for part in (usage.cache_read_tokens, usage.cache_write_tokens)),
+    ):
+        assert figure is None or {figure, figure - parts} & numbers
+    shown = body.replace(rb"\ud83d", "\ufffd".encode())  # Half a character is shown like this.
+    for text in (found.response_id, found.model):
+        assert text is None or text.encode() in shown
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_a_damaged_recording_is_an_answer_or_one_of_our_errors(name: str) -> None:
+    raw, dice = body_of(name), random.Random(name)
+    for _ in range(100):
+        body, started = damaged(raw, dice), time.process_time()
+        assert verdict(body, dice, wire_of(name))
+        assert time.process_time() - started < 1

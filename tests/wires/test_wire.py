@@ -175,6 +175,11 @@ def test_images_and_audio_are_read() -> None:
     assert found.audio == Audio(id="a1", data="AAAA", transcript="hi", expires_at=5)
 
 
+def test_audio_alone_is_an_answer() -> None:
+    body = answer({"content": None, "audio": {"id": "a1", "data": "AA=="}}, None, None, usage=None)
+    assert read(body).audio == Audio(id="a1", data="AA==")
+
+
 def test_an_image_among_the_parts_of_the_content_counts() -> None:
     part = {"type": "image_url", "image_url": "https://img"}
     assert read(answer({"content": [part]})).images == (Image(url="https://img"),)

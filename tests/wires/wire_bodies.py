@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import StreamEvent
 from llm_router.errors import ProviderError
+from llm_router.wires.base import Wire
 from llm_router.wires.openai import OpenAIWire
 
 NOW = 1_759_845_400.0
@@ -53,7 +55,7 @@ def read(
     body: bytes,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    wire: OpenAIWire = WIRE,
+    wire: Wire = WIRE,
 ) -> Completion:
     return wire.read_answer(status, headers or {}, body)
 
@@ -62,7 +64,7 @@ def failure(
     body: bytes,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    wire: OpenAIWire = WIRE,
+    wire: Wire = WIRE,
 ) -> ProviderError:
     """Return the error that a body is; AssertionError when it is an answer."""
     try:
@@ -108,7 +110,7 @@ def call_delta(index: int | None = 0, **fields: Any) -> dict[str, Any]:
 
 
 def play(
-    *packets: bytes, headers: Mapping[str, str] | None = None, wire: OpenAIWire = WIRE
+    *packets: bytes, headers: Mapping[str, str] | None = None, wire: Wire = WIRE
 ) -> tuple[Completion, list[StreamEvent]]:
     """Read a stream to its end: the whole answer and its events."""
     reader = wire.reader(headers or {})
@@ -118,7 +120,7 @@ def play(
 
 
 def broken(
-    *packets: bytes, headers: Mapping[str, str] | None = None, wire: OpenAIWire = WIRE
+    *packets: bytes, headers: Mapping[str, str] | None = None, wire: Wire = WIRE
 ) -> ProviderError:
     """Return the error that a stream ends in."""
     try:
@@ -126,6 +128,12 @@ def broken(
     except ProviderError as error:
         return error
     raise AssertionError(f"a whole stream, not an error: {found}")
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 def pieces(body: bytes, dice: Random, longest: int) -> list[bytes]:

@@ -37,6 +37,13 @@ _MAX_REFUSALS = 2048
 _GRAMMAR_SERVERS = frozenset(
     {"hosted_vllm", "vllm", "lm_studio", "llamafile", "ollama", "ollama_chat"}
 )
+# What LiteLLM's `response_format` becomes at Claude depends on the model, and may be a tool call
+# that only LiteLLM turns back: a tool is asked for outright. Ollama cannot be made to call one.
+_MODES: dict[str, tuple[StructuredMode, ...]] = {
+    "anthropic": ("tool", "prompt"),
+    "bedrock": ("tool", "prompt"),
+    "ollama_chat": ("json_schema", "json_object", "prompt"),
+}
 _NO_ENDPOINT = re.compile(r"\bsupport|requested parameters", re.I)
 _FORMAT_WORDS = (
     r"response.?format|json.?schema|json.?object|json.?mode|structured.?output|output.?config"
@@ -64,6 +71,8 @@ class Capabilities:
     """The configuration's word (`structured:` of a provider row); it wins over the catalogue."""
     any_schema: bool = False
     """Whether json_schema takes any JSON Schema there, not only the strict subset."""
+    modes: tuple[StructuredMode, ...] = LADDER
+    """What the provider's wire has a way for, best first."""
 
     @classmethod
     def of(cls, row: ProviderConfig, name: str, info: ModelInfo | None = None) -> Capabilities:
@@ -71,12 +80,13 @@ class Capabilities:
         kind = row.kind(name)
         supported = info.supported_parameters if info else None
         own_server = kind == "openai" and bool(row.base_url)
-        return cls(supported, row.structured, own_server or kind in _GRAMMAR_SERVERS)
+        modes = _MODES.get(kind, LADDER) if row.path == "native" else LADDER
+        return cls(supported, row.structured, own_server or kind in _GRAMMAR_SERVERS, modes)
 
     @property
     def ladder(self) -> tuple[StructuredMode, ...]:
         """The modes to try, best first; all of them where nothing is known."""
-        return _ladder(self.supported_parameters, self.best_mode)
+        return _ladder(self.modes, self.supported_parameters, self.best_mode)
 
     @property
     def tool_choice(self) -> bool:
@@ -87,13 +97,15 @@ class Capabilities:
 
 @lru_cache(maxsize=512)
 def _ladder(
-    supported: frozenset[str] | None, best: StructuredMode | None
+    modes: tuple[StructuredMode, ...],
+    supported: frozenset[str] | None,
+    best: StructuredMode | None,
 ) -> tuple[StructuredMode, ...]:
     if best is not None:
-        return LADDER[LADDER.index(best) :]
+        return (best, *(m for m in LADDER[LADDER.index(best) + 1 :] if m in modes))
     if supported is None:
-        return LADDER
-    return tuple(m for m in LADDER if m not in _PARAMETER or _PARAMETER[m] in supported)
+        return modes
+    return tuple(m for m in modes if m not in _PARAMETER or _PARAMETER[m] in supported)
 
 
 class ModeMemory:

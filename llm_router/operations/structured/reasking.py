@@ -15,9 +15,9 @@ from llm_router.errors import (
     SchemaValidationError,
     StructuredOutputError,
 )
-from llm_router.operations.base import Asking
 from llm_router.operations.structured.parsing import Invalid
 from llm_router.routing import loop
+from llm_router.routing.loop import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,19 +24,17 @@ from __future__ import annotations
 import asyncio
 import json
 import types
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from llm_router.answers.stream_events import UsageReport
 from llm_router.config.checks import missing_credentials
 from llm_router.errors import LLMRouterError, ProviderTimeoutError, UnsupportedFeatureError
 from llm_router.options.request import RequestPreview
 from llm_router.providers.acompletion.errors import translate
+from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
 from llm_router.providers.native import priced, secrets_of, stated
-from llm_router.providers.openrouter.caching import marked_messages
-from llm_router.providers.openrouter.request import asked_options, attribution, wire_model
+from llm_router.providers.openrouter.provider import asked_options, attribution, wire_model
 from llm_router.providers.requests import (
     STAND_IN,
     config_of,
@@ -45,6 +43,7 @@ from llm_router.providers.requests import (
     masked,
     messages_for,
 )
+from llm_router.providers.stream import EventStream
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
@@ -52,13 +51,12 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.models import ModelInfo
-    from llm_router.answers.stream_events import StreamEvent
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import ProviderRequest
 
 # LiteLLM's timeout is per socket read; the attempt is bounded by the Router, so this only must not.
 _NO_TIMEOUT = 86_400.0
-_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+_STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 class AcompletionProvider:
@@ -66,7 +64,7 @@ class AcompletionProvider:
 
     def __init__(self, name: str, row: ProviderConfig, *, any_field: bool) -> None:
         self.name = name
-        self.secrets: tuple[str, ...] = secrets_of(row)
+        self.secrets: tuple[str, ...] = secrets_of(row, row.key)
         self._row = row
         self._kind = row.kind(name)
         self._any_field = any_field
@@ -114,7 +112,13 @@ class AcompletionProvider:
         """Return where and with which key; a key of the environment never goes to a base_url."""
         base_url, headers = self._row.base_url, self._headers()
         key = self._row.key or (STAND_IN if base_url else None)
-        named = {"api_key": key and Secret(key), "base_url": base_url, "extra_headers": headers}
+        region = "vertex_location" if self._kind.startswith("vertex_ai") else "aws_region_name"
+        named = {
+            "api_key": key and Secret(key),
+            "base_url": base_url,
+            "extra_headers": headers,
+            region: self._row.region,
+        }
         return {name: value for name, value in named.items() if value} | {
             "num_retries": 0,
             "max_retries": 0,
@@ -136,21 +140,21 @@ class AcompletionProvider:
         Raises UnsupportedFeatureError for what LiteLLM would leave out of the request.
         """
         if self._kind == "openrouter":
-            # LiteLLM lays `extra_body` over its own work untouched.
-            model, known, extra = wire_model(request.model), {}, asked_options(request)
+            model, extra = wire_model(request.model), asked_options(request)
+            known: dict[str, Any] = {}
             messages = copied(marked_messages(request, model, extra))
         else:
-            model, (known, extra) = request.model, self._known_and_extra(request)
+            known, extra = self._known_and_extra(request)
+            model = request.model
             messages = messages_for(marked_messages(request, f"{self._kind}/{model}", known))
-        return {
-            "model": f"{self._kind}/{model}",
-            "messages": messages,
-            **copied(known),
-            **({"extra_body": copied(extra)} if extra else {}),
-            **(_STREAMED if request.stream else {}),
-        }
+        arguments: dict[str, Any] = {"model": f"{self._kind}/{model}", "messages": messages}
+        arguments |= copied(known)
+        if extra:  # laid over LiteLLM's own work untouched
+            arguments["extra_body"] = copied(extra)
+        return arguments | (_STREAMED if request.stream else {})
 
     def _known_and_extra(self, request: ProviderRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what LiteLLM maps to the provider's names, and what is sent as it is."""
         listed = self._litellm.get_supported_openai_params(
             model=request.model, custom_llm_provider=self._kind
         )
@@ -159,7 +163,8 @@ class AcompletionProvider:
         # LiteLLM takes `metadata` and `user` for its own, to log and to authenticate by.
         by_litellm = supported - {"metadata", "user"}
         known = {name: value for name, value in asked.items() if name in by_litellm}
-        extra = {n: value for n, value in asked.items() if n not in known} | request.extra_body
+        extra = {n: value for n, value in asked.items() if n not in known}
+        extra |= request.extra_body
         if extra and not self._any_field:
             raise UnsupportedFeatureError(
                 f"LiteLLM does not send {sorted(extra)[0]!r} to {request.deployment.name}",
@@ -187,31 +192,14 @@ class AcompletionProvider:
         """Do nothing: the connections are LiteLLM's, and the host may use them too."""
 
 
-class AcompletionStream:
+class AcompletionStream(EventStream):
     """The ProviderStream over LiteLLM's CustomStreamWrapper, read back as OpenAI's wire."""
 
     def __init__(
         self, wrapper: Any, wire: OpenAIWire, finished: Callable[[Completion], Completion]
     ) -> None:
-        self.idle_timeout: float | None = None
-        self._wrapper, self._wire, self._finished = wrapper, wire, finished
-        self._reader = wire.reader(_headers_of(wrapper))
-        self._events: deque[StreamEvent] = deque()
-        self._over = False
-
-    def __aiter__(self) -> AcompletionStream:
-        return self
-
-    async def __anext__(self) -> StreamEvent:
-        """Return the next event. Raises the ProviderError that the stream ended in."""
-        while not self._events:
-            if self._over:
-                raise StopAsyncIteration
-            await self._fill()
-        event = self._events.popleft()
-        if type(event) is UsageReport:
-            return UsageReport(event.usage, self.snapshot().cost)
-        return event
+        super().__init__(wire.reader(_headers_of(wrapper)), finished)
+        self._wrapper, self._wire = wrapper, wire
 
     async def _fill(self) -> None:
         try:
@@ -219,13 +207,11 @@ class AcompletionStream:
                 chunk = await anext(self._wrapper)
         except StopAsyncIteration:
             self._over = True
-            self._events.extend(self._reader.close())
-            return
+            return self._give(self._reader.close())
         except Exception as error:  # LiteLLM raises builtin classes too; all are translated
             failure = self._failure(error, idled=idle.expired())
         else:
-            self._events.extend(self._reader.feed(self._event(chunk)))
-            return
+            return self._give(self._reader.feed(self._event(chunk)))
         await self.aclose()
         raise failure
 
@@ -239,8 +225,8 @@ class AcompletionStream:
         if not (wrapper.received_finish_reason or wrapper.intermittent_finish_reason):
             for choice in body["choices"]:
                 choice["finish_reason"] = None
-        if not any(getattr(one, "usage", None) for one in wrapper.chunks):
-            body.pop("usage", None)
+        if "usage" in body and not any(getattr(one, "usage", None) for one in wrapper.chunks):
+            del body["usage"]
         return b"data: " + json.dumps(body, default=str).encode() + b"\n\n"
 
     def _failure(self, error: Exception, *, idled: bool) -> LLMRouterError:
@@ -250,10 +236,6 @@ class AcompletionStream:
             f"No data event came for {self.idle_timeout:g} s",
             hint="Raise idle_timeout if the model may pause for so long.",
         )
-
-    def snapshot(self) -> Completion:
-        """Return what has come so far, the whole answer after the end."""
-        return self._finished(self._reader.snapshot())
 
     async def aclose(self) -> None:
         """Close the stream. Idempotent."""

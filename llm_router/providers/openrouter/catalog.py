@@ -18,7 +18,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_router.answers.models import ModelInfo, Prices
+from llm_router import events
+from llm_router.answers.models import ModelInfo
+from llm_router.usage import Prices
 
 if TYPE_CHECKING:
     from llm_router.usage import Usage
@@ -48,20 +50,23 @@ class Catalog:
         self._folder = folder
         self._clock = clock
         self._models: dict[str, Mapping[str, Any]] = {}
-        self._infos: dict[str, ModelInfo] = {}
+        self._infos: dict[str, ModelInfo | None] = {}
         self._fetched_at: float | None = None
         self._due = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     def known(self, model: str) -> ModelInfo | None:
-        """Return what is in memory of *model*: by id, canonical name, or without its suffixes."""
+        """Return what is in memory of *model*: by id, canonical name, or without its suffixes.
+
+        An entry of another shape than the catalogue's says nothing, and is told of once.
+        """
         raw = next((self._models[n] for n in _names(model) if n in self._models), None)
         if raw is None:
             return None
-        info = self._infos.get(raw["id"])
-        if info is None:
-            info = self._infos[raw["id"]] = _read_model(raw)
-        return info
+        name = raw["id"]
+        if name not in self._infos:
+            self._infos[name] = _readable(raw)
+        return self._infos[name]
 
     async def get(self, model: str) -> ModelInfo | None:
         """Return `known(model)`, after the look-up that is under way or due: 2 seconds at most."""
@@ -172,20 +177,62 @@ def _canonical(info: ModelInfo) -> str:
     return str(info.raw.get("canonical_slug") or info.id)
 
 
+class _ShapeError(ValueError):
+    """A field of an entry holds something else than the catalogue's fields do."""
+
+
+def _readable(raw: Mapping[str, Any]) -> ModelInfo | None:
+    try:
+        return _read_model(raw)
+    except _ShapeError as error:
+        events.emit(events.CATALOG_ENTRY_UNREADABLE, "warning", model=raw["id"], reason=str(error))
+        return None
+
+
 def _read_model(raw: Mapping[str, Any]) -> ModelInfo:
-    architecture, top = _mapping(raw.get("architecture")), _mapping(raw.get("top_provider"))
-    supported = raw.get("supported_parameters")
+    """Read one entry; a field that is missing or null is unknown."""
+    architecture = _mapping(raw, "architecture")
+    pricing = _mapping(raw, "pricing")
+    overrides = pricing.get("overrides")
+    if not (overrides is None or _is_list_of(overrides, Mapping)):
+        raise _ShapeError("pricing.overrides is no list of objects")
+    name = raw.get("name")
     return ModelInfo(
         id=raw["id"],
-        name=raw.get("name"),
-        context_length=raw.get("context_length"),
-        max_output_tokens=top.get("max_completion_tokens"),
-        supported_parameters=frozenset(supported) if isinstance(supported, list) else None,
-        input_modalities=frozenset(architecture.get("input_modalities") or ()),
-        output_modalities=frozenset(architecture.get("output_modalities") or ()),
-        prices=_read_prices(_mapping(raw.get("pricing"))),
+        name=name if isinstance(name, str) else None,
+        context_length=_count(raw, "context_length"),
+        max_output_tokens=_count(_mapping(raw, "top_provider"), "max_completion_tokens"),
+        supported_parameters=_words(raw, "supported_parameters"),
+        input_modalities=_words(architecture, "input_modalities") or frozenset(),
+        output_modalities=_words(architecture, "output_modalities") or frozenset(),
+        prices=_read_prices(pricing),
         raw=raw,
     )
+
+
+def _mapping(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = holder.get(name)
+    if not (value is None or isinstance(value, Mapping)):
+        raise _ShapeError(f"{name} is no object")
+    return value or {}
+
+
+def _words(holder: Mapping[str, Any], name: str) -> frozenset[str] | None:
+    value = holder.get(name)
+    if not (value is None or _is_list_of(value, str)):
+        raise _ShapeError(f"{name} is no list of words")
+    return None if value is None else frozenset(value)
+
+
+def _count(holder: Mapping[str, Any], name: str) -> int | None:
+    value = holder.get(name)
+    if not (value is None or (type(value) is int and value >= 0)):
+        raise _ShapeError(f"{name} is no count")
+    return value
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 def prices_for(info: ModelInfo, usage: Usage, at: float) -> Prices:
@@ -194,7 +241,7 @@ def prices_for(info: ModelInfo, usage: Usage, at: float) -> Prices:
     Long prompts and hours of the day may have their own: the entries of `overrides` whose
     conditions all hold, later ones over earlier ones. Unknown when a condition cannot be judged.
     """
-    pricing = dict(_mapping(info.raw.get("pricing")))
+    pricing = dict(_mapping(info.raw, "pricing"))
     overrides = pricing.pop("overrides", None)
     if not overrides:
         return info.prices
@@ -243,7 +290,3 @@ def _number(value: Any) -> Decimal | None:
     except InvalidOperation:
         return None
     return number if number.is_finite() and number >= 0 else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

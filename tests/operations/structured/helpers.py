@@ -16,9 +16,7 @@ QUESTION: list[Message] = [{"role": "user", "content": "Which one?"}]
 
 
 def request(messages: list[Message] | None = None, **details: Any) -> ProviderRequest:
-    return ProviderRequest(
-        request_id="r", alias="a", deployment=DEPLOYMENT, messages=messages or QUESTION, **details
-    )
+    return ProviderRequest(deployment=DEPLOYMENT, messages=messages or QUESTION, **details)
 
 
 def says(text: str, **details: Any) -> Completion:

@@ -210,16 +210,6 @@ def test_a_schema_beyond_the_limits_is_refused() -> None:
         derived(deep)
 
 
-def test_ten_objects_inside_each_other_are_the_most() -> None:
-    """https://platform.openai.com/docs/guides/structured-outputs#supported-schemas"""
-    schema: dict[str, Any] = {"type": "integer"}
-    for _ in range(10):
-        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
-    assert derive(schema).schema["required"] == ["a"]
-    with pytest.raises(InexpressibleError, match="more than 10 objects inside each other"):
-        derive({"type": "object", "properties": {"a": schema}, "required": ["a"]})
-
-
 def test_a_recursion_ends_where_its_optional_part_names_no_type() -> None:
     node = {
         "properties": {"v": {"type": "integer"}, "next": {"$ref": "#/$defs/n"}},

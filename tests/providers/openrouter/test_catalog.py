@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
-from llm_router.answers.models import Prices
 from llm_router.providers.openrouter import catalog as catalog_module
 from llm_router.providers.openrouter.catalog import Catalog, prices_for
 from llm_router.testing.sandbox import Sandbox
-from llm_router.usage import Usage
+from llm_router.usage import Prices, Usage
 from tests.providers.loopback import asking, provider_at, serving
 
 MINI = {
@@ -88,6 +88,19 @@ async def test_model_is_found_by_id_dated_name_and_with_suffixes(tmp_path: Path)
     assert catalog.known("nobody/nothing") is None
 
 
+async def test_a_shared_canonical_name_means_the_model_that_is_paid_for(tmp_path: Path) -> None:
+    """`a/b:free` and `a/b` share a canonical name; whichever stands first, it is not free."""
+    shared = [FREE | {"canonical_slug": "a/b-2025"}, PAID | {"canonical_slug": "a/b-2025"}]
+    for models in (shared, shared[::-1]):
+        catalog = make(
+            tmp_path / str(shared.index(models[0])),
+            Source(json.dumps({"data": models}).encode()),
+        )
+        await catalog.get("a/b")
+        info = catalog.known("a/b-2025")
+        assert info is not None and info.id == "a/b"
+
+
 async def test_router_models_have_no_price(tmp_path: Path) -> None:
     catalog = make(tmp_path, Source())
     info = await catalog.get("openrouter/auto")
@@ -127,6 +140,60 @@ def test_condition_that_cannot_be_judged_makes_the_price_unknown(
 ) -> None:
     raw = {"id": "a/b", "pricing": {"prompt": "1", "overrides": [condition | {"prompt": "2"}]}}
     assert prices_for(catalog_module._read_model(raw), USAGE, 0) == Prices()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"context_length": "128k"},
+        {"context_length": [1]},
+        {"context_length": {"tokens": 1}},
+        {"context_length": -1},
+        {"context_length": True},
+        {"context_length": 1.5},
+        {"supported_parameters": [["tools"]]},
+        {"supported_parameters": "tools"},
+        {"supported_parameters": {"tools": True}},
+        {"supported_parameters": [None]},
+        {"architecture": "text->text"},
+        {"architecture": {"input_modalities": 5}},
+        {"architecture": {"input_modalities": "text"}},
+        {"architecture": {"output_modalities": [{}]}},
+        {"top_provider": []},
+        {"top_provider": {"max_completion_tokens": "many"}},
+        {"pricing": "free"},
+        {"pricing": {"prompt": "0.1", "completion": "0.2", "overrides": {"prompt": "1"}}},
+        {"pricing": {"prompt": "0.1", "completion": "0.2", "overrides": [7]}},
+        {"pricing": {"prompt": "0.1", "completion": "0.2", "overrides": 7}},
+    ],
+    ids=str,
+)
+async def test_an_entry_of_another_shape_is_unknown_and_told_once(
+    tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    body = json.dumps({"data": [MINI | odd, PAID]}).encode()
+    catalog = make(tmp_path, Source(body))
+    with structlog.testing.capture_logs() as told:
+        structlog.configure(processors=structlog.get_config()["processors"])
+        assert await catalog.get("a/b") is not None, "the others are known"
+        for _ in range(3):
+            assert catalog.known("openai/gpt-4o-mini") is None
+            assert catalog.cost_of("openai/gpt-4o-mini", "openai/gpt-4o-mini", USAGE) is None
+    structlog.reset_defaults()
+    assert [event["event"] for event in told] == ["llm_router.catalog_entry_unreadable"]
+    assert told[0]["model"] == "openai/gpt-4o-mini"
+
+
+@pytest.mark.parametrize(
+    "null",
+    ["context_length", "supported_parameters", "architecture", "top_provider", "pricing", "name"],
+)
+async def test_a_field_that_is_null_is_unknown_alone(tmp_path: Path, null: str) -> None:
+    catalog = make(tmp_path, Source(json.dumps({"data": [MINI | {null: None}]}).encode()))
+    info = await catalog.get("openai/gpt-4o-mini")
+    assert info is not None
+    assert (info.context_length is None) is (null == "context_length")
+    assert (info.prices == Prices()) is (null == "pricing")
 
 
 async def test_second_process_reads_the_disk_and_asks_nobody(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from llm_router.errors import (
     InvalidResponseError,
     ProviderConnectionError,
     ProviderError,
+    ProviderTimeoutError,
     ProviderUnavailableError,
     RateLimitError,
 )
@@ -299,6 +300,29 @@ async def test_generation_is_none_until_it_is_there(sandbox: Sandbox) -> None:
     assert generation.usage.total_tokens == reply.usage.total_tokens
     assert generation.upstream_provider == reply.upstream_provider
     assert key.usage == sandbox.total_billed
+
+
+async def test_generation_that_does_not_come_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_router.providers.openrouter.provider.LOOK_UP_SECONDS", 0.05)
+
+    async def never(_: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async def stalls(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{")
+        await asyncio.Event().wait()
+        return response
+
+    for handler in (never, stalls):
+        async with serving(handler) as server, provider_at(server.url) as provider:
+            with pytest.raises(ProviderTimeoutError, match="/generation gave no answer"):
+                await provider.fetch_generation("gen-1")
+            with pytest.raises(ProviderTimeoutError, match="/key gave no answer"):
+                await provider.key_info()
+            assert await server.empties()
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"data": 1}', '{"data": {}}'])

@@ -27,8 +27,11 @@ from llm_router.options.openrouter import (
 from llm_router.options.request import PARAM_NAMES
 from llm_router.providers.http import encode_json
 from llm_router.providers.importing import load_here
-from llm_router.providers.openrouter.provider import OpenRouterProvider
-from llm_router.providers.openrouter.request import OpenRouterBuilder, wire_model
+from llm_router.providers.openrouter.provider import (
+    OpenRouterBuilder,
+    OpenRouterProvider,
+    wire_model,
+)
 from tests.providers.loopback import APP, KEY, asking, provider_at, serving
 
 TOOL = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_router.providers.openrouter.caching import place_breakpoints
+from llm_router.providers.caching import place_breakpoints
 
 CLAUDE = "anthropic/claude-haiku-4.5"
 QWEN = "qwen/qwen3-coder-plus"
