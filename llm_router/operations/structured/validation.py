@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -44,17 +44,13 @@ _FORMAT_PATTERNS = {
     "hostname": re.compile(rf"(?=.{{1,253}}+\Z){_LABEL}(?:\.{_LABEL})*", re.A),
 }
 FORMATS = frozenset({*_PLAIN_FORMATS, *_FORMAT_PATTERNS})
-_OLD_DRAFTS = re.compile(r"https?://json-schema\.org/draft-0[467]/schema#?")
-_BASES = frozenset({"$schema", "$id", "id"})
-_LATER_WORDS = frozenset({"prefixItems", "dependentSchemas", "$dynamicRef", "$recursiveRef"})
-_KEPT_BESIDE_REF = frozenset({"$ref", "title", "description", "default", "$defs", "definitions"})
 
 
 def served(given: Mapping[str, Any]) -> tuple[Node, Callable[[Any], list[str]]]:
     """Return a JSON Schema as all else relies on it, and the function that says why data misses it.
 
-    In it every reference leads to a schema inside it, none back to the same place, and what the
-    draft ignores is gone. Raises ValueError for what is no schema, or refers to what is elsewhere.
+    In it every reference leads to a schema inside it, and none back to the same place. Raises
+    ValueError for what is no schema, or refers to what is elsewhere.
     """
     try:
         schema = json.loads(json.dumps(given))  # a copy that no caller can change
@@ -64,7 +60,7 @@ def served(given: Mapping[str, Any]) -> tuple[Node, Callable[[Any], list[str]]]:
     nodes: list[Node] = []
     try:
         _check(kind, schema)
-        schema = rebuilt(schema, _settling(schema, nodes))
+        schema = rebuilt(schema, partial(_settled, nodes))
         _check_references(kind, schema, nodes)
     except RecursionError:
         raise ValueError("schema: nested too deeply") from None
@@ -94,24 +90,13 @@ def _check(kind: Any, schema: Any) -> None:
         raise ValueError(f"schema: not a valid JSON Schema at {where}: {error.message}") from None
 
 
-def _settling(schema: Node, nodes: list[Node]) -> Callable[[Node], Node]:
-    """Return the change that leaves a part of *schema* no base and no draft of its own.
-
-    What it made is put into *nodes*.
-    """
-    old = _OLD_DRAFTS.fullmatch(schema.get("$schema", ""))
-    dropped = _LATER_WORDS if old else frozenset()
-
-    def change(node: Node) -> Node:
-        of_ref = old and isinstance(node.get("$ref"), str)
-        kept = _KEPT_BESIDE_REF & node.keys() if of_ref else node.keys() - dropped
-        kept = {word for word in kept if not (word in _BASES and isinstance(node[word], str))}
-        if not isinstance(node.get("items"), list):
-            kept -= {"additionalItems"}  # it means nothing then, and jsonschema trips over it
-        nodes.append({word: inner for word, inner in node.items() if word in kept})
-        return nodes[-1]
-
-    return change
+def _settled(nodes: list[Node], node: Node) -> Node:
+    """Put *node* into *nodes* with no base or draft of its own: pointers start at the root."""
+    bases = {w for w in ("$id", "id", "$schema") if isinstance(node.get(w), str)}
+    if not isinstance(node.get("items"), list):
+        bases.add("additionalItems")  # it means nothing then, and jsonschema trips over it
+    nodes.append({word: inner for word, inner in node.items() if word not in bases})
+    return nodes[-1]
 
 
 def _check_references(kind: Any, root: Node, nodes: list[Node]) -> None:

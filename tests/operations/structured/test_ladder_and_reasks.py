@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from typing_extensions import TypedDict
 
 from llm_router.errors import (
@@ -25,7 +29,7 @@ from llm_router.operations.structured.modes import LADDER
 from llm_router.router import Router
 from llm_router.testing import ChatRequest, Reply, Sandbox
 from tests.operations.structured.helpers import check_bill
-from tests.router.setup import CLAUDE, GPT
+from tests.router.setup import CLAUDE, GPT, configuration, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -299,6 +303,98 @@ async def test_the_deadline_ends_the_asking_and_what_was_answered_stays_known(
     (bill,) = list(sandbox.bills.values())[before : before + 1]
     assert first.cost is not None and first.cost.total == bill.total
     assert (second.status, second.cost) == ("failed", None)
+
+
+# --- long answers ---------------------------------------------------------------------------
+
+
+class Slow(BaseModel):
+    """A model whose validation takes its time, and notes where it took place."""
+
+    text: str
+    threads: ClassVar[list[int]] = []
+    seconds: ClassVar[float] = 0.0
+
+    @field_validator("text")
+    @classmethod
+    def _takes_time(cls, value: str) -> str:
+        cls.threads.append(threading.get_ident())
+        time.sleep(cls.seconds)
+        return value
+
+
+LONG = json.dumps({"text": "word " * 2_000})
+
+
+@pytest.fixture
+def slow() -> Iterator[type[Slow]]:
+    Slow.threads.clear()
+    yield Slow
+    Slow.seconds = 0.0
+
+
+@pytest.mark.parametrize(("text", "elsewhere"), [('{"text": "short"}', False), (LONG, True)])
+async def test_a_long_answer_is_read_in_a_thread(
+    router: Router, sandbox: Sandbox, slow: type[Slow], text: str, elsewhere: bool
+) -> None:
+    sandbox.reply(text=text)
+    reply = await router.parse("extract", PROMPT, schema=slow)
+    assert reply.parsed.model_dump() == json.loads(text)
+    assert (slow.threads != [threading.get_ident()]) is elsewhere
+
+
+async def test_a_long_answer_that_does_not_fit_is_asked_for_again(
+    router: Router, sandbox: Sandbox
+) -> None:
+    before = len(sandbox.bills)
+    sandbox.reply(text=json.dumps({"what": "pen", "price": "dear " * 2_000}))
+    sandbox.reply(text=PEN)
+    reply = await router.parse("extract", PROMPT, schema=Line)
+    assert (reply.parsed, reply.reasks) == (Line(what="pen", price=2), 1)
+    check_bill(sandbox, before, reply)
+
+
+async def test_the_reading_of_a_long_answer_ends_with_the_deadline_and_is_billed(
+    router: Router, sandbox: Sandbox, slow: type[Slow]
+) -> None:
+    before = len(sandbox.bills)
+    slow.seconds = 1.5
+    sandbox.reply(text=LONG)
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceededError, match="not read within the deadline") as caught:
+        await router.parse("extract", PROMPT, schema=slow, deadline=0.6)
+    assert time.monotonic() - begun < 1.4
+    (attempt,) = caught.value.attempts or ()
+    (bill,) = list(sandbox.bills.values())[before:]
+    assert attempt.cost is not None and attempt.cost.total == bill.total
+    assert (attempt.status, attempt.error) == ("failed", caught.value)
+
+
+async def test_an_answer_is_billed_when_its_reader_goes_away(
+    sandbox: Sandbox, caches: None, slow: type[Slow]
+) -> None:
+    class Noting:
+        def __init__(self) -> None:
+            self.ended: list[Any] = []
+
+        def request_started(self, record: Any) -> None: ...
+
+        def request_finished(self, record: Any) -> None: ...
+
+        def attempt_finished(self, record: Any) -> None:
+            self.ended.append(record.attempt)
+
+    before, observer, slow.seconds = len(sandbox.bills), Noting(), 0.5
+    sandbox.reply(text=LONG)
+    async with Router.from_dict(configuration(sandbox), observers=[observer]) as router:
+        asking = asyncio.ensure_future(router.parse("extract", PROMPT, schema=slow))
+        await until(lambda: slow.threads)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    (attempt,) = observer.ended
+    (bill,) = list(sandbox.bills.values())[before:]
+    assert (attempt.status, attempt.cost.total) == ("cancelled", bill.total)
 
 
 # --- answers that are none, and answers in wrappings ----------------------------------------

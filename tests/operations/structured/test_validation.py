@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from llm_router.operations.structured.schema import MismatchError, Schema
-from llm_router.operations.structured.strict import derive
 
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
@@ -89,28 +88,17 @@ def test_an_unusual_schema_is_served(schema: Any, fits: Any, fails: Any, wrapped
     assert served.strict or served.why_not_strict
 
 
-def test_what_a_draft_ignores_is_neither_asked_for_nor_checked() -> None:
-    """Beside a `$ref`, before draft 2019-09; and the words of later drafts."""
-    served = Schema.of(
-        {
-            "$schema": DRAFT_7,
-            "type": "object",
-            "properties": {
-                "a": {"$ref": "#/definitions/s", "maxLength": 1, "description": "A word"},
-                "b": {
-                    "type": "array",
-                    "prefixItems": [{"type": "null"}],
-                    "items": {"type": "string"},
-                },
-            },
-            "required": ["a", "b"],
-            "definitions": {"s": {"type": "string"}},
-        }
-    )
-    assert served.validate('{"a": "long", "b": ["x"]}') == {"a": "long", "b": ["x"]}
-    assert served.json_schema["properties"]["a"].keys() == {"$ref", "description"}
-    assert "prefixItems" not in served.text
-    assert derive(served.json_schema).schema["properties"]["b"]["items"] == {"type": "string"}
+def test_what_stands_beside_a_reference_counts_since_draft_2019() -> None:
+    beside = {"$ref": "#/definitions/s", "maxLength": 1}
+    schema = {
+        "type": "object",
+        "properties": {"a": beside},
+        "definitions": {"s": {"type": "string"}},
+    }
+    said = {"a": "long"}
+    assert Schema.of({"$schema": DRAFT_7, **schema}).validate(json.dumps(said)) == said
+    with pytest.raises(MismatchError, match="a: 'long' is too long"):
+        Schema.of(schema).validate(json.dumps(said))
 
 
 @pytest.mark.parametrize(
