@@ -156,8 +156,9 @@ def place(path: Iterable[str | int]) -> str:
 
 @cache
 def _extended(kind: Any) -> Any:
-    from jsonschema.validators import extend
+    from jsonschema import validators
 
+    extend: Any = validators.extend  # untyped in its stubs
     return extend(kind, {"uniqueItems": _unique_items})
 
 

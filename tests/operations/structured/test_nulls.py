@@ -51,6 +51,20 @@ BESIDE = {
         ({"anyOf": LISTS}, {"rows": [{"a": "x", "c": None}]}, {"rows": [{"a": "x"}]}),
         ({"anyOf": LISTS[::-1]}, {"rows": [{"a": 1, "b": None}]}, {"rows": [{"a": 1}]}),
         (
+            {"anyOf": [
+                {"properties": {"a": WORD, "b": INTEGER}},
+                {"properties": {"a": INTEGER, "b": {}, "c": INTEGER, "d": INTEGER}},
+            ]},
+            {"a": 1, "b": None}, None,
+        ),
+        (
+            {"anyOf": [
+                {"properties": {"k": {"enum": [0.2]}, "b": {}}},
+                {"properties": {"k": {"const": 0.1}, "b": INTEGER}},
+            ]},
+            {"k": 0.1, "b": None}, {"k": 0.1},
+        ),
+        (
             {"properties": {"mail": WORD, "phone": WORD},
              "anyOf": [{"required": ["mail"]}, {"required": ["phone"]}]},
             {"mail": None, "phone": "1"}, {"phone": "1"},

@@ -118,6 +118,13 @@ def test_a_bare_object_with_the_wrapping_key_is_read_as_what_it_is() -> None:
     assert schema.validate('{"value": 1}') == {"value": 1}
 
 
+def test_a_choice_of_objects_is_shown_in_the_wrapper_since_strict_mode_wants_one_object() -> None:
+    choice = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    for schema in ({"type": "object", **choice}, {"type": "object", "allOf": [choice]}):
+        assert Schema.of(schema).wrapped
+        assert Schema.of(schema).validate('{"a": 1}') == {"a": 1}
+
+
 class Lenient(BaseModel):
     """Every field has a default, so that any object fits."""
 

@@ -230,6 +230,7 @@ def test_what_stands_beside_a_reference_at_the_root_is_kept() -> None:
     root = {
         "$ref": "#/$defs/A",
         "properties": {"b": {"type": "string"}},
+        "allOf": [{"$ref": "#/$defs/A", "description": "Both"}],
         "required": ["b"],
         "$defs": {
             "A": {"$ref": "#/$defs/B", "required": ["a"]},
@@ -239,6 +240,7 @@ def test_what_stands_beside_a_reference_at_the_root_is_kept() -> None:
     strict = derive(root).schema
     assert strict["properties"] == {"a": {"type": "integer"}, "b": {"type": "string"}}
     assert strict["required"] == ["a", "b"]
+    assert strict["description"] == "Both"
 
 
 def test_a_root_that_is_not_one_object_is_refused() -> None:
