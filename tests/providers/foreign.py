@@ -29,7 +29,7 @@ MODELS = {
     "vertex_ai": "gemini-2.5-flash",
 }
 KINDS = sorted(FOREIGN)
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -70,7 +70,7 @@ def sse(*events: Mapping[str, Any], named: bool = False) -> str:
 
 def whole(kind: str) -> dict[str, Any]:
     """Return an answer that says `hi`, of 10 tokens in and 2 out."""
-    return {
+    answers: dict[str, dict[str, Any]] = {
         "anthropic": {
             "id": "msg_1",
             "type": "message",
@@ -101,7 +101,8 @@ def whole(kind: str) -> dict[str, Any]:
             "prompt_eval_count": 10,
             "eval_count": 2,
         },
-    }[FAMILIES.get(kind, kind)]
+    }
+    return answers[FAMILIES.get(kind, kind)]
 
 
 FAMILIES = {"cohere_chat": "cohere", "vertex_ai": "gemini"}

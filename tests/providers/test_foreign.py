@@ -6,7 +6,6 @@ import copy
 import itertools
 import json
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -333,7 +332,7 @@ ONE = {"type": "function", "function": {"name": "weather"}}
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("choice", ["required", "none", ONE])
 def test_a_tool_choice_is_the_one_that_was_asked_for(kind: str, choice: Any) -> None:
-    words = {
+    words: dict[str, list[Any]] = {
         "anthropic": [{"type": "any"}, {"type": "none"}, {"type": "tool", "name": "weather"}],
         "bedrock": [{"any": {}}, None, {"tool": {"name": "weather"}}],
         "cohere": ["REQUIRED", "NONE", "REQUIRED"],
@@ -359,7 +358,7 @@ def test_a_tool_choice_is_the_one_that_was_asked_for(kind: str, choice: Any) -> 
 
 def test_cohere_cannot_force_one_tool_among_others() -> None:
     other = copy.deepcopy(TOOL)
-    other["function"]["name"] = "time"  # type: ignore[index]  # a literal of ours
+    other["function"]["name"] = "time"
     choice = {"type": "function", "function": {"name": "time"}}
     with pytest.raises(UnsupportedFeatureError, match="one tool among others"):
         built("cohere_chat", params={"tools": [TOOL, other], "tool_choice": choice})
@@ -733,19 +732,3 @@ def test_cache_breakpoints_are_put_where_claude_is(
         assert "cache" not in sent.lower()
     else:
         assert sent.count(marked) == 4 and '"ttl": "1h"' in sent
-
-
-# --- what we rely on ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_building_a_request_costs_a_fraction_of_a_millisecond(kind: str) -> None:
-    made = builder(kind)
-    request = ask(MODELS[kind], params={"temperature": 0.2, "max_tokens": 64})
-    best = float("inf")
-    for _ in range(20):
-        began = time.process_time()
-        for _ in range(20):
-            made.build(request)
-        best = min(best, (time.process_time() - began) / 20)
-    assert best < 500e-6, f"{best * 1e6:.0f} µs"

@@ -1,4 +1,4 @@
-"""Recorded bodies of providers of OpenAI's wire, over real sockets: each as its `truth` says."""
+"""Recorded bodies of all providers, over real sockets: each as its `truth` says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIECE = 700
 @pytest.mark.parametrize("name", RECORDINGS)
 async def test_every_recorded_answer_is_read_as_its_bytes_say(name: str) -> None:
     meta = RECORDINGS[name]
-    truth, kind = meta["truth"], meta["provider"]
+    truth, kind = meta["truth"], _KINDS.get(meta["provider"], meta["provider"])
 
     async def reply(request: web.Request) -> web.StreamResponse:
         kept = {n: v for n, v in meta["headers"].items() if n.lower() not in _OF_THE_CONNECTION}
@@ -44,6 +44,7 @@ async def test_every_recorded_answer_is_read_as_its_bytes_say(name: str) -> None
         assert said(found) == truth | {"cost": truth["cost"] and Decimal(truth["cost"])}
 
 
+_KINDS = {"ollama": "ollama_chat"}
 _OF_THE_CONNECTION = frozenset({
     "connection", "content-encoding", "content-length", "date", "server", "transfer-encoding",
 })  # fmt: skip

@@ -97,14 +97,14 @@ async def test_no_key_of_the_environment_is_sent_when_the_row_has_none(
     [{"params": {"top_a": 0.1}}, {"extra_body": {"x": 1}}, {"params": {"metadata": {"a": "b"}}}],
 )
 async def test_an_option_is_refused_when_litellm_would_drop_it(options: dict[str, Any]) -> None:
-    async with wire() as server, provider(server.url, "anthropic") as claude:
+    async with wire() as server, provider(server.url, "anthropic", path="acompletion") as claude:
         with pytest.raises(UnsupportedFeatureError, match="LiteLLM does not send") as caught:
             await claude.complete(ask("claude-x", **options))
     assert server.requests == [] and caught.value.provider == "local"
 
 
 async def test_litellms_object_is_read_when_the_wire_is_not_openais() -> None:
-    async with wire() as server, provider(server.url, "anthropic", api_key=KEY) as claude:
+    async with wire() as server, provider(server.url, "anthropic", **ACOMPLETION) as claude:
         server.json(ANTHROPIC)
         reply = await claude.complete(ask("claude-x", params={"max_tokens": 50}))
     assert server.requests[0].headers["x-api-key"] == KEY
@@ -120,7 +120,7 @@ async def test_anthropics_breakpoints_reach_it_when_caching_is_asked_for(
 ) -> None:
     rules = {"role": "system", "content": "Be brief."}
     messages = [rules, {"role": "user", "content": "hi"}]
-    async with wire() as server, provider(server.url, "anthropic", api_key=KEY) as claude:
+    async with wire() as server, provider(server.url, "anthropic", **ACOMPLETION) as claude:
         server.json(ANTHROPIC)
         await claude.complete(
             ask("claude-x", messages=messages, params={"max_tokens": 50}, cache=cache)
