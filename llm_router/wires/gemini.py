@@ -34,7 +34,7 @@ from llm_router.answers.stream_events import (
     TextDelta,
     ToolCallDelta,
 )
-from llm_router.errors import ContentFilteredError, EmptyResponseError
+from llm_router.errors import EmptyResponseError
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
 from llm_router.wires.errors import context
@@ -51,7 +51,6 @@ from llm_router.wires.json_values import (
 from llm_router.wires.parts import reported
 from llm_router.wires.reading import JSONWire, Reader
 from llm_router.wires.sse import SSEDecoder
-from llm_router.wires.text import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,7 +140,7 @@ class _Reader(Reader):
     def __init__(self, wire: GeminiWire, headers: Mapping[str, str]) -> None:
         super().__init__(_Decoder(), headers)
         self._wire = wire
-        self._names: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
         self._usage: dict[str, Any] = {}
         self._finish: str | None = None
         self._candidate_index: Any = None
@@ -156,7 +155,7 @@ class _Reader(Reader):
 
     def snapshot(self) -> Completion:
         """Return what came so far, the whole answer after the end."""
-        finish = _FINISH.get(self._finish or "", "unknown")
+        names, finish = mend_all(self._names), _FINISH.get(self._finish or "", "unknown")
         whole = self.error is None and self._finished and finish != "length"
         return Completion(
             text=self._text.whole(),
@@ -170,10 +169,10 @@ class _Reader(Reader):
             logprobs=self._logprobs.lists or None,
             finish_reason="tool_calls" if finish == "stop" and self._calls else finish,
             native_finish_reason=self._finish,
-            model=text_or_none(self._names.get("modelVersion")),
-            response_id=text_or_none(self._names.get("responseId")),
-            service_tier=text_or_none(self._usage.get("serviceTier")),
-            created=moment(self._names.get("createTime")),
+            model=names.get("modelVersion"),
+            response_id=names.get("responseId"),
+            service_tier=mend_all(text_or_none(self._usage.get("serviceTier"))),
+            created=moment(names.get("createTime")),
             usage=usage_of(self._usage),
         )
 
@@ -183,9 +182,9 @@ class _Reader(Reader):
         return known | {"usage": usage_of(self._usage), "cost": Cost()} if self._usage else known
 
     def _event(self, event: dict[str, Any], events: list[StreamEvent]) -> None:
-        self._names |= {n: mend_all(event[n]) for n in _NAMES if event.get(n) is not None}
+        self._names |= {name: event[name] for name in _NAMES if isinstance(event.get(name), str)}
         report = object_or_empty(event.get("usageMetadata"))
-        self._usage |= {name: mend_all(said) for name, said in report.items() if said is not None}
+        self._usage |= {name: said for name, said in report.items() if said is not None}
         if self.error is None:
             self.error = self._error_in(event)
         for candidate in objects(event.get("candidates")) if self.error is None else ():
@@ -203,20 +202,8 @@ class _Reader(Reader):
         reason = text_or_none(feedback.get("blockReason"))
         if not reason or objects(event.get("candidates")):
             return None
-        return self._blocked(mend_all(reason), mend_all(feedback))
-
-    def _blocked(self, reason: str, feedback: dict[str, Any]) -> ProviderError:
-        told = text_or_none(feedback.get("blockReasonMessage"))
-        ratings = [r for r in objects(feedback.get("safetyRatings")) if r.get("blocked") is True]
-        names = tuple(name for r in ratings if (name := text_or_none(r.get("category"))))
-        return ContentFilteredError(
-            told or f"The prompt was blocked: {reason}",
-            **self._context(),
-            status_code=200,
-            code=reason,
-            reasons=names or None,
-            raw=bounded(feedback),
-        )
+        known = self._context() | {"status_code": 200}
+        return self._wire.error_of(_blocked(reason, feedback), self._headers, known)
 
     def _take_candidate(self, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
         content = object_or_empty(candidate.get("content")).get("parts")
@@ -227,7 +214,8 @@ class _Reader(Reader):
         for name in _SOURCES:
             if said := object_or_empty(candidate.get(name)):
                 self._take_sources({"type": name, **plain_json(mend_all(said))}, events)
-        self._logprobs.add(object_or_empty(candidate.get("logprobsResult")))
+        if logprobs := object_or_empty(candidate.get("logprobsResult")):
+            self._logprobs.add(logprobs)
         if finish := text_or_none(candidate.get("finishReason")):
             self._finish, self._finished = mend_all(finish), True
 
@@ -297,6 +285,17 @@ class _Reader(Reader):
 
     def _finish_word(self) -> Any:
         return self._finish
+
+
+def _blocked(reason: str, feedback: dict[str, Any]) -> dict[str, Any]:
+    """Return `promptFeedback` as an error object: why the prompt was blocked."""
+    told = text_or_none(feedback.get("blockReasonMessage"))
+    ratings = [r for r in objects(feedback.get("safetyRatings")) if r.get("blocked") is True]
+    return {
+        "message": told or f"The prompt was blocked: {reason}",
+        "code": reason,
+        "metadata": {"reasons": [r.get("category") for r in ratings] or [reason], "raw": feedback},
+    }
 
 
 class _Passage(parts.TextParts):

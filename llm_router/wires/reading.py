@@ -287,8 +287,7 @@ class Reader(ABC):
             )
         body = bytes(self._head)
         try:
-            answer = sole_object(read_json(body))
+            found = self._error_in(sole_object(read_json(body)))
         except UnreadableError as problem:
             return _unreadable(body, str(problem), self._headers)
-        found = self._error_in(answer)
         return found or _unreadable(body, "is not the stream that was asked for", self._headers)

@@ -170,9 +170,14 @@ async def whole_life(router: Any, sandbox: Any) -> None:
         await router.reconcile(limit=1)
 
 
+async def embed(router: Any, sandbox: Any) -> None:
+    sandbox.fail("http_503")
+    await router.embed("openrouter/openai/text-embedding-3-small", ["a", "b"])
+
+
 STORIES = (
-    complete, parse, stream, left_early, crowded, refused, patient, broken_early, broken_late,
-    closed, whole_life,
+    complete, parse, embed, stream, left_early, crowded, refused, patient, broken_early,
+    broken_late, closed, whole_life,
 )  # fmt: skip
 
 

@@ -134,7 +134,8 @@ def test_packets_of_any_size_mean_the_same(name: str) -> None:
 def test_a_stream_cut_before_its_end_is_never_a_whole_answer(name: str) -> None:
     raw, dice = body_of(name), random.Random(name)
     end = re.search(ENDS.get(RECORDINGS[name]["provider"], b'"finish_reason":"'), raw)
-    for cut in (*cut_points(raw, dice), *frames_in(raw)):
+    lines = [found.end() for found in re.finditer(rb"\n(?=.)", raw)]
+    for cut in (*cut_points(raw, dice), *lines, *frames_in(raw)):
         found = outcome(name, [raw[:cut]])
         assert isinstance(found, ProviderError) or (end and end.start() < cut)
 
