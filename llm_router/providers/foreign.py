@@ -330,7 +330,7 @@ class AnthropicBuilder(ForeignBuilder):
     named: ClassVar[Mapping[str, str]] = {"top_k": "top_k"}
 
     def _asked(self, request: ProviderRequest) -> dict[str, Any]:
-        asked = super()._asked(request)
+        asked = without_thinking(super()._asked(request))
         if not asked.get("tools") and (past := past_tools(request.messages)):
             asked |= {"tools": past, "tool_choice": "none"}
         return asked
@@ -413,6 +413,8 @@ class CohereBuilder(ForeignBuilder):
         return asked
 
     def _thinking(self, reasoning: Mapping[str, Any]) -> dict[str, Any]:
+        if reasoning.keys() - {"effort", "enabled", "max_tokens"}:
+            raise self._unserved("reasoning but True, False or a budget")
         if budget := reasoning.get("max_tokens"):
             return {"type": "enabled", "token_budget": budget}
         if reasoning.get("effort") not in (None, "none"):
@@ -439,7 +441,7 @@ class CohereBuilder(ForeignBuilder):
 
 
 class OllamaBuilder(ForeignBuilder):
-    """Requests of Ollama's `/api/chat`. Its streams are not asked for: they are declined."""
+    """Requests of Ollama's `/api/chat`, which streams unless it is told not to."""
 
     host = "http://localhost:11434"
     path = "/api/chat"
@@ -488,6 +490,14 @@ def joined(base: str, path: str) -> str:
     ends = [place for place, letter in enumerate(path) if letter == "/" and place] + [len(path)]
     shared = next((end for end in reversed(ends) if base.endswith(path[:end])), 0)
     return base + path[shared:]
+
+
+def without_thinking(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return options of Claude which say that it shall not think; LiteLLM would say nothing."""
+    if asked.get("reasoning_effort") == "none":
+        del asked["reasoning_effort"]
+        asked["thinking"] = {"type": "disabled"}
+    return asked
 
 
 def past_tools(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -72,6 +72,7 @@ class GeminiBuilder(ForeignBuilder):
             return
         if images := message.get("images"):
             turn["images"] = copied(images)
+            self._check_parts({"content": turn["images"]})
         kept, first = draft.kept, len(draft.kept)
         for call in turn.get("tool_calls") or ():
             # Of two calls that are alike LiteLLM would leave one out.

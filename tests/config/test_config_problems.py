@@ -276,7 +276,8 @@ ledger: {url: "postgresql://me:hunter4@db/x"}
         text = f"providers:\n  openrouter: {{api_key: x}}\n  {row}"
         report = loading.check_text(text, "f")
         assert report.config is not None
-        found = (*report.warnings, *report.notes)
+        path = ("providers", row.partition(":")[0])
+        found = [one for one in (*report.warnings, *report.notes) if one.path == path]
         assert [one.severity for one in found] == ([severity] if severity else [])
         assert all(said in one.message for one in found)
 

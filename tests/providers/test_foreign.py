@@ -393,7 +393,10 @@ def test_tools_of_other_providers_are_refused_and_not_left_out(kind: str) -> Non
     ("kind", "model", "reasoning", "sent"),
     [
         ("anthropic", None, 2000, "'budget_tokens': 2000"),
+        ("anthropic", None, False, "'thinking': {'type': 'disabled'}"),
         ("bedrock", None, 2000, "'budget_tokens': 2000"),
+        ("bedrock", None, False, "'thinking': {'type': 'disabled'}"),
+        ("bedrock", "meta.llama3-70b-instruct-v1:0", False, None),
         ("gemini", None, 2000, "'thinkingBudget': 2000"),
         ("gemini", None, False, "'thinkingBudget': 0"),
         ("gemini", "gemini-3-pro-preview", "high", "'thinkingLevel': 'high'"),
@@ -404,6 +407,7 @@ def test_tools_of_other_providers_are_refused_and_not_left_out(kind: str) -> Non
         ("cohere_chat", None, False, "'thinking': {'type': 'disabled'}"),
         ("cohere_chat", None, 2000, "'token_budget': 2000"),
         ("cohere_chat", None, "low", None),
+        ("cohere_chat", None, {"enabled": True, "exclude": True}, None),
         ("ollama_chat", None, True, "'think': True"),
         ("ollama_chat", None, False, "'think': False"),
         ("ollama_chat", None, "low", None),
@@ -684,6 +688,12 @@ def test_turns_in_a_row_keep_their_own_calls(kind: str) -> None:
 def test_images_of_gemini_go_back_also_unsigned() -> None:
     reply = Completion(text="", images=(Image(url="data:image/png;base64,AAAA"),))
     assert "AAAA" in json.dumps(body("gemini", messages=conversation(reply)))
+
+
+def test_an_image_of_another_provider_that_lives_elsewhere_is_not_fetched() -> None:
+    reply = Completion(text="", images=(Image(url="https://a.example/a.png"),))
+    with pytest.raises(UnsupportedFeatureError, match="Send the bytes"):
+        body("gemini", messages=conversation(reply))
 
 
 def test_a_call_that_is_no_object_cannot_go_back_to_gemini() -> None:
