@@ -104,7 +104,10 @@ async def test_an_option_is_refused_when_litellm_would_drop_it(options: dict[str
 
 
 async def test_litellms_object_is_read_when_the_wire_is_not_openais() -> None:
-    async with wire() as server, provider(server.url, "anthropic", **ACOMPLETION) as claude:
+    async with (
+        wire() as server,
+        provider(server.url, "anthropic", api_key=KEY, path="acompletion") as claude,
+    ):
         server.json(ANTHROPIC)
         reply = await claude.complete(ask("claude-x", params={"max_tokens": 50}))
     assert server.requests[0].headers["x-api-key"] == KEY
@@ -120,7 +123,10 @@ async def test_anthropics_breakpoints_reach_it_when_caching_is_asked_for(
 ) -> None:
     rules = {"role": "system", "content": "Be brief."}
     messages = [rules, {"role": "user", "content": "hi"}]
-    async with wire() as server, provider(server.url, "anthropic", **ACOMPLETION) as claude:
+    async with (
+        wire() as server,
+        provider(server.url, "anthropic", api_key=KEY, path="acompletion") as claude,
+    ):
         server.json(ANTHROPIC)
         await claude.complete(
             ask("claude-x", messages=messages, params={"max_tokens": 50}, cache=cache)

@@ -92,7 +92,10 @@ async def test_events_and_the_whole_answer_are_read_from_litellms_chunks(litellm
 
 
 async def test_litellms_chunks_are_read_when_the_wire_is_not_openais() -> None:
-    async with wire() as server, provider(server.url, "anthropic", **ACOMPLETION) as claude:
+    async with (
+        wire() as server,
+        provider(server.url, "anthropic", api_key=KEY, path="acompletion") as claude,
+    ):
         server.sse(*anthropic_events(whole=True))
         events, whole = await read(claude, "claude-x")
     assert TextDelta("hello") in events and whole.finish_reason == "stop"
@@ -101,7 +104,10 @@ async def test_litellms_chunks_are_read_when_the_wire_is_not_openais() -> None:
 
 
 async def test_a_stream_of_anthropics_wire_is_not_whole_when_it_is_cut() -> None:
-    async with wire() as server, provider(server.url, "anthropic", **ACOMPLETION) as claude:
+    async with (
+        wire() as server,
+        provider(server.url, "anthropic", api_key=KEY, path="acompletion") as claude,
+    ):
         server.sse(*anthropic_events(whole=False))
         with pytest.raises(ProviderError):
             await read(claude, "claude-x")
