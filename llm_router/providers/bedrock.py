@@ -43,6 +43,7 @@ class ConverseBuilder(ForeignBuilder):
     That none may be called the wire has no word for.
     """
 
+    example = "anthropic.claude-sonnet-4-5-20250929-v1:0"
     variables = (_BEARER,)
     format = "converse"
     takes = frozenset({"text", "image_url", "file", "document"})

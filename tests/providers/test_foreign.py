@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import itertools
 import json
 import socket
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_router.answers.completion import Completion, Image, ToolCall
-from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
+from llm_router.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    LLMRouterError,
+    UnsupportedFeatureError,
+)
 from llm_router.options.messages import normalise_messages
 from llm_router.options.parts import AudioPart, FilePart, ImagePart, VideoPart
 from llm_router.options.tools import tool_result
-from llm_router.providers.foreign import joined
+from llm_router.providers.foreign import ForeignBuilder, joined
 from tests.providers.foreign import (
     BASE,
     CLAUDE_AT_BEDROCK,
@@ -710,6 +719,36 @@ def test_a_plan_of_cohere_goes_back_as_one() -> None:
     ]
     assert turn["tool_plan"] == "I will look."
     assert turn.keys() <= {"role", "content", "tool_calls", "tool_plan"}
+
+
+NAMES = st.sampled_from(
+    ["type", "signature", "thinking", "data", "text", "reasoning", "tool_call", "image", "part",
+     "tool_plan", "image_url", "url"]
+)  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(details=st.lists(st.dictionaries(NAMES, ANYTHING, max_size=5), max_size=3), data=ANYTHING)
+@settings(max_examples=40, deadline=None)
+def test_a_conversation_of_another_shape_is_refused_by_an_error_of_ours(
+    kind: str, details: list[dict[str, Any]], data: Any
+) -> None:
+    own = [{**detail, "format": builder_of(kind).format} for detail in details]
+    turn = {"role": "assistant", "content": "abc", "reasoning_details": own, "images": data}
+    calls = [{"id": "c", "function": {"name": "f", "arguments": "{}"}, "type": "function"}, data]
+    for message in (turn, {**turn, "images": [], "tool_calls": calls}):
+        with contextlib.suppress(LLMRouterError):
+            builder_of(kind).build(ask(MODELS[kind], messages=[message]))
+
+
+@functools.cache
+def builder_of(kind: str) -> ForeignBuilder:
+    return builder(kind)
 
 
 # --- caching --------------------------------------------------------------------------------

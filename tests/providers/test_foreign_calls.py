@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -152,6 +155,34 @@ async def test_a_call_without_an_id_gets_one_by_which_its_result_can_refer_to_it
         await row.complete(ask(MODELS[kind], messages=messages, params={"tools": [TOOL]}))
     sent = json.dumps(server.bodies[1])
     assert sent.count('"Ulm"') == 2 and all(f"sunny {one}" in sent for one in ids)
+
+
+_IMPORTED_LATER = """
+import asyncio, sys
+from pydantic import SecretStr
+from llm_router.config.model import ProviderConfig
+from llm_router.providers.registry import build_provider
+from tests.providers.foreign import KEY, MODELS, TOOL
+from tests.providers.scripted import ask
+
+async def main():
+    for kind in MODELS:
+        row = ProviderConfig(litellm=kind, base_url="http://127.0.0.1:9", api_key=SecretStr(KEY))
+        provider = build_provider(kind, row)
+        await provider.open()
+        before = set(sys.modules)
+        provider.preview(ask(MODELS[kind], params={"tools": [TOOL], "max_tokens": 5}))
+        print(*(set(sys.modules) - before))
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_is_imported_on_the_event_loop_once_a_provider_is_open() -> None:
+    command = [sys.executable, "-c", _IMPORTED_LATER]
+    root = pathlib.Path(__file__).parents[2]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert shown.stdout.split() == []
 
 
 # --- thinking -------------------------------------------------------------------------------
