@@ -37,7 +37,9 @@ from llm_router.redaction import MASK, redact_data
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+_REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
+_REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 
 
 class ApiKey(SecretStr):
@@ -154,7 +156,7 @@ class ProviderConfig(_Part):
     @field_validator("region")
     @classmethod
     def _is_part_of_a_host(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}", value):
+        if value is not None and not _REGION.fullmatch(value):
             raise ValueError("must be a region such as us-east-1")
         return value
 

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from llm_router.errors import ConfigurationError
-from llm_router.providers.foreign import JSON_BODY, Draft, ForeignBuilder, past_tools
+from llm_router.providers.foreign import (
+    JSON_BODY,
+    Draft,
+    ForeignBuilder,
+    past_tools,
+    without_thinking,
+)
 from llm_router.providers.http import Secret
 from llm_router.providers.requests import STAND_IN
 
@@ -37,6 +43,7 @@ class ConverseBuilder(ForeignBuilder):
     That none may be called the wire has no word for.
     """
 
+    example = "anthropic.claude-sonnet-4-5-20250929-v1:0"
     variables = (_BEARER,)
     format = "converse"
     takes = frozenset({"text", "image_url", "file", "document"})
@@ -75,6 +82,8 @@ class ConverseBuilder(ForeignBuilder):
 
     def _asked(self, request: ProviderRequest) -> dict[str, Any]:
         asked = super()._asked(request)
+        if "claude" in request.model:
+            asked = without_thinking(asked)
         if not asked.get("tools") and (past := past_tools(request.messages)):
             asked["tools"] = past
         return asked
@@ -82,9 +91,6 @@ class ConverseBuilder(ForeignBuilder):
     def _correct(self, mapped: dict[str, Any], asked: Mapping[str, Any]) -> None:
         if "response_format" in asked:
             self._require_schema(mapped)
-
-    def _author(self, model: str) -> str:
-        return f"anthropic/{model}" if "claude" in model else ""
 
     def _adapt(self, draft: Draft, turn: dict[str, Any], message: Message) -> None:
         """Have LiteLLM place stand-ins: it loses or changes what is redacted."""

@@ -14,6 +14,7 @@ LiteLLM writes the bodies. Addresses, keys, and whatever it loses on the way are
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,17 @@ _ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")
 _SCHEMAS = frozenset({"output_format", "output_config", "outputConfig"})
 _SOME_MESSAGES = [{"role": "user", "content": "x"}]
 _SOME_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+_SOME_TURNS = [
+    *_SOME_MESSAGES,
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "c", "content": "x"},
+]
 JSON_BODY = {"Content-Type": "application/json"}
 _BETA = "anthropic-beta"
 _COHERES = frozenset({"role", "content", "tool_calls", "tool_call_id"})
@@ -96,7 +108,9 @@ class ForeignProvider(NativeProvider):
         self._kind_of_builder = builder
 
     def _new_builder(self) -> Builder:
-        return self._kind_of_builder(load_here(), self._row, self.name)
+        builder = self._kind_of_builder(load_here(), self._row, self.name)
+        builder.warm_up()
+        return builder
 
     def _priced(self, answer: A, request: Asked) -> A:
         if isinstance(answer, Completion):
@@ -120,6 +134,8 @@ class ForeignBuilder:
     """What the wire has and LiteLLM does not map, or maps to something else: by its name there."""
     streamed: ClassVar[Mapping[str, Any]] = {"stream": True}
     """What the body of a stream has more."""
+    example: ClassVar[str]
+    """A model that it has."""
 
     def __init__(self, litellm: Any, row: ProviderConfig, name: str) -> None:
         self._litellm, self._row, self._name = litellm, row, name
@@ -132,7 +148,15 @@ class ForeignBuilder:
         self._carries = lru_cache(_KEPT)(self._is_carried)
 
     def build(self, request: ProviderRequest) -> Prepared:
-        """Return the request for the model and the options that were asked for."""
+        """Return the request for the model and the options that were asked for.
+
+        What is of another shape than it was given in, in a conversation that was kept elsewhere,
+        is refused like what LiteLLM refuses.
+        """
+        prepared: Prepared = by_litellm(self._name, self._prepared, request)
+        return prepared
+
+    def _prepared(self, request: ProviderRequest) -> Prepared:
         draft = Draft(request.model, self._asked(request))
         self._write_messages(draft, request)
         self._refuse_lost(draft)
@@ -142,6 +166,14 @@ class ForeignBuilder:
         body |= {**(self.streamed if request.stream else {}), **request.extra_body}
         url = self._url(request.model, stream=request.stream)
         return Prepared(url, self._headers(draft), body, self.sign)
+
+    def warm_up(self) -> None:
+        """Have LiteLLM import, in this thread, what it imports when it first writes a body.
+
+        It takes half a second for Claude. What goes wrong the first request will say.
+        """
+        with quiet(), contextlib.suppress(Exception):
+            self._written(Draft(self.example, {"tools": [_SOME_TOOL]}, copied(_SOME_TURNS)))
 
     def target(self, model: str) -> tuple[str, Mapping[str, str]]:
         """Return the URL of a chat with *model*, and the headers of any request about it."""
@@ -198,7 +230,7 @@ class ForeignBuilder:
         """Return options by the provider's names for them, as the configuration takes them."""
         change = self._targets(model).config.map_openai_params
         given = {n: copied(value) for n, value in asked.items() if n not in self.named}
-        mapped: dict[str, Any] = by_litellm(self._name, change, given, {}, model, False)
+        mapped: dict[str, Any] = change(given, {}, model, False)
         self._check_reasoning(asked, mapped)
         self._correct(mapped, asked)
         return mapped | {self.named[n]: copied(asked[n]) for n in asked if n in self.named}
@@ -306,9 +338,7 @@ class ForeignBuilder:
         transform = self._targets(draft.model).config.transform_request
         mapped = self._mapped(draft.model, draft.asked)
         where = {"api_base": self.address, "custom_llm_provider": self._kind}
-        body: dict[str, Any] = by_litellm(
-            self._name, transform, draft.model, draft.messages, mapped, where, draft.added
-        )
+        body: dict[str, Any] = transform(draft.model, draft.messages, mapped, where, draft.added)
         return body
 
     def _restore(self, draft: Draft, body: dict[str, Any]) -> None:
@@ -323,6 +353,7 @@ class AnthropicBuilder(ForeignBuilder):
     """
 
     host = "https://api.anthropic.com"
+    example = "claude-sonnet-4-5"
     path = "/v1/messages"
     variables = ("ANTHROPIC_API_KEY",)
     format = "anthropic"
@@ -330,7 +361,7 @@ class AnthropicBuilder(ForeignBuilder):
     named: ClassVar[Mapping[str, str]] = {"top_k": "top_k"}
 
     def _asked(self, request: ProviderRequest) -> dict[str, Any]:
-        asked = super()._asked(request)
+        asked = without_thinking(super()._asked(request))
         if not asked.get("tools") and (past := past_tools(request.messages)):
             asked |= {"tools": past, "tool_choice": "none"}
         return asked
@@ -363,8 +394,8 @@ class AnthropicBuilder(ForeignBuilder):
         found = config.validate_environment(
             {}, draft.model, draft.messages, mapped, {}, api_key=STAND_IN
         )
-        body: dict[str, Any] = by_litellm(
-            self._name, config.transform_request, draft.model, draft.messages, mapped, {}, found
+        body: dict[str, Any] = config.transform_request(
+            draft.model, draft.messages, mapped, {}, found
         )
         draft.added |= {name: value for name, value in found.items() if name == _BETA}
         return body
@@ -388,6 +419,7 @@ class CohereBuilder(ForeignBuilder):
     """
 
     host = "https://api.cohere.com"
+    example = "command-a-03-2025"
     path = "/v2/chat"
     variables = ("COHERE_API_KEY", "CO_API_KEY")
     format = "cohere"
@@ -413,6 +445,8 @@ class CohereBuilder(ForeignBuilder):
         return asked
 
     def _thinking(self, reasoning: Mapping[str, Any]) -> dict[str, Any]:
+        if reasoning.keys() - {"effort", "enabled", "max_tokens"}:
+            raise self._unserved("reasoning but True, False or a budget")
         if budget := reasoning.get("max_tokens"):
             return {"type": "enabled", "token_budget": budget}
         if reasoning.get("effort") not in (None, "none"):
@@ -439,9 +473,10 @@ class CohereBuilder(ForeignBuilder):
 
 
 class OllamaBuilder(ForeignBuilder):
-    """Requests of Ollama's `/api/chat`. Its streams are not asked for: they are declined."""
+    """Requests of Ollama's `/api/chat`, which streams unless it is told not to."""
 
     host = "http://localhost:11434"
+    example = "llama3.2"
     path = "/api/chat"
     named: ClassVar[Mapping[str, str]] = {
         "top_k": "top_k",
@@ -488,6 +523,14 @@ def joined(base: str, path: str) -> str:
     ends = [place for place, letter in enumerate(path) if letter == "/" and place] + [len(path)]
     shared = next((end for end in reversed(ends) if base.endswith(path[:end])), 0)
     return base + path[shared:]
+
+
+def without_thinking(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return options of Claude which say that it shall not think; LiteLLM would say nothing."""
+    if asked.get("reasoning_effort") == "none":
+        del asked["reasoning_effort"]
+        asked["thinking"] = {"type": "disabled"}
+    return asked
 
 
 def past_tools(messages: Sequence[Message]) -> list[dict[str, Any]]:

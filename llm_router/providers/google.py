@@ -12,7 +12,7 @@ from urllib.parse import quote
 from llm_router.errors import ConfigurationError, InvalidRequestError
 from llm_router.providers.foreign import JSON_BODY, Draft, ForeignBuilder, parts_of
 from llm_router.providers.importing import quiet
-from llm_router.providers.requests import STAND_IN, by_litellm, copied
+from llm_router.providers.requests import STAND_IN, copied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +30,7 @@ class GeminiBuilder(ForeignBuilder):
     """Requests to the Gemini API."""
 
     host = "https://generativelanguage.googleapis.com"
+    example = "gemini-2.5-flash"
     path = "/v1beta"
     variables: ClassVar[tuple[str, ...]] = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     format = "gemini"
@@ -45,7 +46,7 @@ class GeminiBuilder(ForeignBuilder):
         super().__init__(litellm, row, name)
         with quiet():
             from litellm.llms.vertex_ai.gemini import transformation
-        self._transform = transformation._transform_request_body
+        self._transform: Any = transformation._transform_request_body
 
     def _url(self, model: str, *, stream: bool) -> str:
         base = self.address if _VERSION.search(self.address) else self.address + self.path
@@ -72,6 +73,7 @@ class GeminiBuilder(ForeignBuilder):
             return
         if images := message.get("images"):
             turn["images"] = copied(images)
+            self._check_parts({"content": turn["images"]})
         kept, first = draft.kept, len(draft.kept)
         for call in turn.get("tool_calls") or ():
             # Of two calls that are alike LiteLLM would leave one out.
@@ -88,9 +90,9 @@ class GeminiBuilder(ForeignBuilder):
                 content["parts"] = _restored(content["parts"], draft.kept)
 
     def _written(self, draft: Draft) -> dict[str, Any]:
-        mapped, name = self._mapped(draft.model, draft.asked), self._name
-        body: dict[str, Any] = by_litellm(
-            name, self._transform, draft.messages, draft.model, mapped, self.provider, {}, None
+        mapped = self._mapped(draft.model, draft.asked)
+        body: dict[str, Any] = self._transform(
+            draft.messages, draft.model, mapped, self.provider, {}, None
         )
         return body
 

@@ -22,7 +22,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from llm_router.config.checks import AZURE_API_VERSION
-from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
+from llm_router.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    LLMRouterError,
+    UnsupportedFeatureError,
+)
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
 from llm_router.options.request import refuse_ours
 from llm_router.providers.http import Secret
@@ -33,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from llm_router.config.model import ProviderConfig
-    from llm_router.errors import LLMRouterError
     from llm_router.options.request import Message, ProviderRequest
 
 STAND_IN = "llm-router-no-key"
@@ -44,6 +48,7 @@ _VERBATIM = frozenset({"response_format", "metadata", "user"})
 # OpenRouter's own keys of an assistant turn; other providers refuse a message that has them.
 _OPENROUTERS_OWN = frozenset({"reasoning", "reasoning_details", "annotations", "images"})
 _KEPT = 256
+_LONGEST_SENTENCE = 1000
 
 
 class Signature(Protocol):
@@ -227,9 +232,11 @@ class RequestBuilder:
 
 
 def by_litellm(provider: str, method: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what one of LiteLLM's methods returns; what it refuses is our error."""
+    """Return what *method*, which asks LiteLLM, returns; what LiteLLM refuses is our error."""
     try:
         return method(*arguments)
+    except LLMRouterError:
+        raise
     except Exception as error:  # its own classes, and builtin ones
         refused = refusal_of(error, provider)
     raise refused
@@ -318,7 +325,7 @@ def refusal_of(error: Exception, provider: str) -> LLMRouterError:
 def sentence_of(error: BaseException) -> str:
     """Return the words of one of LiteLLM's errors, without its own name before them."""
     text = str(getattr(error, "message", None) or error).strip()
-    text = text.partition("\nReceived Messages=")[0]  # it would repeat the prompt
+    text = text.partition("\nReceived Messages=")[0][:_LONGEST_SENTENCE]  # it repeats prompts
     return text.removeprefix(f"litellm.{type(error).__name__}: ") or type(error).__name__
 
 

@@ -95,6 +95,8 @@ ALIAS = "aliases: {a: {model: openrouter/a/b, %s}}"
         ("providers: {p: {base_url: 'http://x:0'}}", "f:1: providers.p.base_url: Port out of range 1-65535: 'http://x:0'"),
         ("providers: {p: {api_version: latest}}", "f:1: providers.p.api_version: must be a version such as 2024-10-21 or 2025-04-01-preview: 'latest'"),
         ("providers: {p: {api_version: 2024-10-21}}", "f:1: providers.p.api_version: only Azure has one, and this row is 'p'"),
+        ("providers: {p: {region: us-east-1}}", "f:1: providers.p.region: only Bedrock and Vertex AI have regions, and this row is 'p'"),
+        ("providers: {bedrock: {region: evil.example/}}", "f:1: providers.bedrock.region: must be a region such as us-east-1: 'evil.example/'"),
         ("providers: {p: {headers: {X-Gate: 12345678}}}", "f:1: providers.p.headers.X-Gate: must be a text (put it in quotes): '[redacted]'"),
         ("aliases: {cache: {modle: x/y}}", "f:1: aliases.cache.modle: unknown key: 'modle'; did you mean 'model'?"),
         ("providers: {p: {prices: {m: {input: x, output: -1}}}}", "f:1: providers.p.prices.m.input: must be a number: 'x'"),
@@ -254,6 +256,30 @@ ledger: {url: "postgresql://me:hunter4@db/x"}
         ]
         assert not {"hunter3hunter3", "hunter4", "abcdef"} & set(repr(report).split("'"))
         assert "hunter" not in report.config.text
+
+    @pytest.mark.parametrize(
+        ("row", "severity", "said"),
+        [
+            ("ollama: {}", "warning", "write ollama_chat"),
+            ("o: {litellm: ollama, path: acompletion}", None, ""),
+            ("azure: {base_url: 'https://x.example'}", "note", "no api_version: 2024-10-21"),
+            ("azure: {base_url: 'https://x.example/openai/v1'}", None, ""),
+            ("bedrock: {}", "note", "no region: that of AWS_REGION"),
+            ("bedrock: {region: eu-west-3}", None, ""),
+            ("vertex_ai: {}", "note", "set api_key (express mode), or path: acompletion"),
+            ("vertex_ai: {headers: {Authorization: Bearer x}}", None, ""),
+        ],
+    )
+    def test_what_a_row_of_its_kind_leaves_out_is_told_with_the_fix(
+        self, row: str, severity: str | None, said: str
+    ) -> None:
+        text = f"providers:\n  openrouter: {{api_key: x}}\n  {row}"
+        report = loading.check_text(text, "f")
+        assert report.config is not None
+        path = ("providers", row.partition(":")[0])
+        found = [one for one in (*report.warnings, *report.notes) if one.path == path]
+        assert [one.severity for one in found] == ([severity] if severity else [])
+        assert all(said in one.message for one in found)
 
     def test_a_key_never_shows_when_it_stands_where_it_should_not(
         self, monkeypatch: pytest.MonkeyPatch

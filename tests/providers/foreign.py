@@ -29,7 +29,7 @@ MODELS = {
     "vertex_ai": "gemini-2.5-flash",
 }
 KINDS = sorted(FOREIGN)
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -70,7 +70,7 @@ def sse(*events: Mapping[str, Any], named: bool = False) -> str:
 
 def whole(kind: str) -> dict[str, Any]:
     """Return an answer that says `hi`, of 10 tokens in and 2 out."""
-    bodies: dict[str, dict[str, Any]] = {
+    answers: dict[str, dict[str, Any]] = {
         "anthropic": {
             "id": "msg_1",
             "type": "message",
@@ -102,7 +102,7 @@ def whole(kind: str) -> dict[str, Any]:
             "eval_count": 2,
         },
     }
-    return bodies[FAMILIES.get(kind, kind)]
+    return answers[FAMILIES.get(kind, kind)]
 
 
 FAMILIES = {"cohere_chat": "cohere", "vertex_ai": "gemini"}

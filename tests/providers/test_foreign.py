@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import itertools
 import json
 import socket
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_router.answers.completion import Completion, Image, ToolCall
-from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
+from llm_router.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    LLMRouterError,
+    UnsupportedFeatureError,
+)
 from llm_router.options.messages import normalise_messages
 from llm_router.options.parts import AudioPart, FilePart, ImagePart, VideoPart
 from llm_router.options.tools import tool_result
-from llm_router.providers.foreign import joined
+from llm_router.providers.foreign import ForeignBuilder, joined
 from tests.providers.foreign import (
     BASE,
     CLAUDE_AT_BEDROCK,
@@ -332,7 +341,7 @@ ONE = {"type": "function", "function": {"name": "weather"}}
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("choice", ["required", "none", ONE])
 def test_a_tool_choice_is_the_one_that_was_asked_for(kind: str, choice: Any) -> None:
-    words: dict[str, Any] = {
+    words: dict[str, list[Any]] = {
         "anthropic": [{"type": "any"}, {"type": "none"}, {"type": "tool", "name": "weather"}],
         "bedrock": [{"any": {}}, None, {"tool": {"name": "weather"}}],
         "cohere": ["REQUIRED", "NONE", "REQUIRED"],
@@ -358,7 +367,7 @@ def test_a_tool_choice_is_the_one_that_was_asked_for(kind: str, choice: Any) -> 
 
 def test_cohere_cannot_force_one_tool_among_others() -> None:
     other = copy.deepcopy(TOOL)
-    other["function"]["name"] = "time"  # type: ignore[index]  # a literal of ours
+    other["function"]["name"] = "time"
     choice = {"type": "function", "function": {"name": "time"}}
     with pytest.raises(UnsupportedFeatureError, match="one tool among others"):
         built("cohere_chat", params={"tools": [TOOL, other], "tool_choice": choice})
@@ -393,7 +402,10 @@ def test_tools_of_other_providers_are_refused_and_not_left_out(kind: str) -> Non
     ("kind", "model", "reasoning", "sent"),
     [
         ("anthropic", None, 2000, "'budget_tokens': 2000"),
+        ("anthropic", None, False, "'thinking': {'type': 'disabled'}"),
         ("bedrock", None, 2000, "'budget_tokens': 2000"),
+        ("bedrock", None, False, "'thinking': {'type': 'disabled'}"),
+        ("bedrock", "meta.llama3-70b-instruct-v1:0", False, None),
         ("gemini", None, 2000, "'thinkingBudget': 2000"),
         ("gemini", None, False, "'thinkingBudget': 0"),
         ("gemini", "gemini-3-pro-preview", "high", "'thinkingLevel': 'high'"),
@@ -404,6 +416,7 @@ def test_tools_of_other_providers_are_refused_and_not_left_out(kind: str) -> Non
         ("cohere_chat", None, False, "'thinking': {'type': 'disabled'}"),
         ("cohere_chat", None, 2000, "'token_budget': 2000"),
         ("cohere_chat", None, "low", None),
+        ("cohere_chat", None, {"enabled": True, "exclude": True}, None),
         ("ollama_chat", None, True, "'think': True"),
         ("ollama_chat", None, False, "'think': False"),
         ("ollama_chat", None, "low", None),
@@ -686,6 +699,12 @@ def test_images_of_gemini_go_back_also_unsigned() -> None:
     assert "AAAA" in json.dumps(body("gemini", messages=conversation(reply)))
 
 
+def test_an_image_of_another_provider_that_lives_elsewhere_is_not_fetched() -> None:
+    reply = Completion(text="", images=(Image(url="https://a.example/a.png"),))
+    with pytest.raises(UnsupportedFeatureError, match="Send the bytes"):
+        body("gemini", messages=conversation(reply))
+
+
 def test_a_call_that_is_no_object_cannot_go_back_to_gemini() -> None:
     cut = ToolCall(id="c", name="weather", arguments=None, raw_arguments='{"ci')
     with pytest.raises(InvalidRequestError, match="'weather'"):
@@ -700,6 +719,36 @@ def test_a_plan_of_cohere_goes_back_as_one() -> None:
     ]
     assert turn["tool_plan"] == "I will look."
     assert turn.keys() <= {"role", "content", "tool_calls", "tool_plan"}
+
+
+NAMES = st.sampled_from(
+    ["type", "signature", "thinking", "data", "text", "reasoning", "tool_call", "image", "part",
+     "tool_plan", "image_url", "url"]
+)  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(details=st.lists(st.dictionaries(NAMES, ANYTHING, max_size=5), max_size=3), data=ANYTHING)
+@settings(max_examples=40, deadline=None)
+def test_a_conversation_of_another_shape_is_refused_by_an_error_of_ours(
+    kind: str, details: list[dict[str, Any]], data: Any
+) -> None:
+    own = [{**detail, "format": builder_of(kind).format} for detail in details]
+    turn = {"role": "assistant", "content": "abc", "reasoning_details": own, "images": data}
+    calls = [{"id": "c", "function": {"name": "f", "arguments": "{}"}, "type": "function"}, data]
+    for message in (turn, {**turn, "images": [], "tool_calls": calls}):
+        with contextlib.suppress(LLMRouterError):
+            builder_of(kind).build(ask(MODELS[kind], messages=[message]))
+
+
+@functools.cache
+def builder_of(kind: str) -> ForeignBuilder:
+    return builder(kind)
 
 
 # --- caching --------------------------------------------------------------------------------
@@ -732,6 +781,3 @@ def test_cache_breakpoints_are_put_where_claude_is(
         assert "cache" not in sent.lower()
     else:
         assert sent.count(marked) == 4 and '"ttl": "1h"' in sent
-
-
-# --- what we rely on ------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Recorded bodies of providers of OpenAI's wire, over real sockets: each as its `truth` says."""
+"""Recorded bodies of all providers, over real sockets: each as its `truth` says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from aiohttp import web
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
 from llm_router.providers.base import Chat
-from llm_router.providers.registry import WIRES
 from tests import recordings
 from tests.providers.scripted import ask, provider, wire
 from tests.wires.test_provider_recordings import RECORDINGS, body_of, said
@@ -19,10 +18,10 @@ pytestmark = recordings.needed
 PIECE = 700
 
 
-@pytest.mark.parametrize("name", [n for n in RECORDINGS if RECORDINGS[n]["provider"] in WIRES])
+@pytest.mark.parametrize("name", RECORDINGS)
 async def test_every_recorded_answer_is_read_as_its_bytes_say(name: str) -> None:
     meta = RECORDINGS[name]
-    truth, kind = meta["truth"], meta["provider"]
+    truth, kind = meta["truth"], _KINDS.get(meta["provider"], meta["provider"])
 
     async def reply(request: web.Request) -> web.StreamResponse:
         kept = {n: v for n, v in meta["headers"].items() if n.lower() not in _OF_THE_CONNECTION}
@@ -45,6 +44,7 @@ async def test_every_recorded_answer_is_read_as_its_bytes_say(name: str) -> None
         assert said(found) == truth | {"cost": truth["cost"] and Decimal(truth["cost"])}
 
 
+_KINDS = {"ollama": "ollama_chat"}
 _OF_THE_CONNECTION = frozenset({
     "connection", "content-encoding", "content-length", "date", "server", "transfer-encoding",
 })  # fmt: skip

@@ -1,11 +1,19 @@
-"""What a refusal is of: the mode, or this one schema."""
+"""Which ways there are to ask for a schema; what a refusal is of: the mode, or this one schema."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from llm_router.config.model import ProviderConfig, StructuredMode
 from llm_router.errors import InvalidRequestError
-from llm_router.operations.structured.modes import is_about_schema, is_refusal
+from llm_router.operations.structured.modes import (
+    LADDER,
+    Capabilities,
+    is_about_schema,
+    is_refusal,
+)
 
 LLAMA_CPP = "Unable to generate parser for this template. Automatic parser generation failed: "
 
@@ -28,3 +36,22 @@ def test_the_mode_is_refused_when_nothing_is_said_of_the_schema() -> None:
     error = InvalidRequestError("'response_format' is not supported here", status_code=400)
     assert is_refusal(error, "json_schema")
     assert not is_about_schema(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "ladder"),
+    [
+        ("anthropic", {}, ("tool", "prompt")),
+        ("bedrock", {}, ("tool", "prompt")),
+        ("ollama_chat", {}, ("json_schema", "json_object", "prompt")),
+        ("gemini", {}, LADDER),
+        ("cohere_chat", {}, LADDER),
+        ("anthropic", {"path": "acompletion"}, LADDER),
+        ("anthropic", {"structured": "json_schema"}, ("json_schema", "tool", "prompt")),
+        ("groq", {"structured": "tool"}, ("tool", "json_object", "prompt")),
+    ],
+)
+def test_the_ladder_has_what_the_wire_has_and_the_configuration_wins(
+    kind: str, row: dict[str, Any], ladder: tuple[StructuredMode, ...]
+) -> None:
+    assert Capabilities.of(ProviderConfig(litellm=kind, **row), "row").ladder == ladder
