@@ -41,6 +41,7 @@ from llm_router.errors import (
 )
 from llm_router.usage import Cost, Usage
 from llm_router.wires.anthropic import AnthropicWire
+from tests.pace import cpu_seconds
 from tests.wires import wire_bodies
 from tests.wires.mutations import damaged, verdict
 from tests.wires.wire_bodies import event
@@ -539,7 +540,7 @@ def test_a_character_split_over_two_deltas_is_one_character() -> None:
     ids=["texts", "calls", "thinking", "deltas", "citations", "usage"],
 )
 def test_thousands_of_parts_are_collected_in_linear_time(packet: bytes) -> None:
-    assert wire_bodies.cpu_seconds(lambda: play(BEGIN, packet * 4_000, finish(), END)) < 2
+    assert cpu_seconds(lambda: play(BEGIN, packet * 4_000, finish(), END)) < 2
 
 
 SEEDS = [

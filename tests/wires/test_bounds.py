@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llm_router.errors import InvalidRequestError, ProviderUnavailableError, RequestTooLargeError
+from tests.pace import cpu_seconds
 from tests.wires.wire_bodies import (
     BILL,
     DONE,
@@ -16,7 +17,6 @@ from tests.wires.wire_bodies import (
     WIRE,
     answer,
     chunk,
-    cpu_seconds,
     error_body,
     play,
     read,

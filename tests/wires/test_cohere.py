@@ -38,6 +38,7 @@ from llm_router.errors import (
 )
 from llm_router.usage import Cost, Usage
 from llm_router.wires.cohere import CohereWire
+from tests.pace import cpu_seconds
 from tests.wires import wire_bodies
 from tests.wires.mutations import damaged, verdict
 from tests.wires.wire_bodies import event
@@ -447,7 +448,7 @@ def test_a_character_split_over_two_deltas_is_one_character() -> None:
     ids=["texts", "calls", "arguments", "plans", "citations"],
 )
 def test_thousands_of_events_are_collected_in_linear_time(packet: bytes) -> None:
-    work = wire_bodies.cpu_seconds(lambda: play(BEGIN, packet * 4_000, end()))
+    work = cpu_seconds(lambda: play(BEGIN, packet * 4_000, end()))
     assert work < 2
 
 

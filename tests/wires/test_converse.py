@@ -38,6 +38,7 @@ from llm_router.errors import (
 )
 from llm_router.usage import Cost, Usage
 from llm_router.wires.converse import ConverseWire
+from tests.pace import cpu_seconds
 from tests.wires import wire_bodies
 from tests.wires.frames import frame, framed
 from tests.wires.mutations import damaged, verdict
@@ -446,7 +447,7 @@ def test_what_is_no_stream_is_an_error(
     ids=["texts", "calls", "thinking", "blobs", "deltas", "citations"],
 )
 def test_thousands_of_parts_are_collected_in_linear_time(packet: bytes) -> None:
-    assert wire_bodies.cpu_seconds(lambda: play(BEGIN, packet * 4_000, finish(), BILL)) < 2
+    assert cpu_seconds(lambda: play(BEGIN, packet * 4_000, finish(), BILL)) < 2
 
 
 PAYLOADS = [

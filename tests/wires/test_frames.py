@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from llm_router.wires.frames import FrameDecoder
 from llm_router.wires.json_values import UnreadableError
+from tests.pace import cpu_seconds
 from tests.wires.frames import frame, framed
-from tests.wires.wire_bodies import cpu_seconds, pieces
+from tests.wires.wire_bodies import pieces
 
 STREAM = frame("a", {"n": 1}) + frame("b", {}) + frame("c", {"text": "é" * 300})
 EVENTS = [{"a": {"n": 1}}, {"b": {}}, {"c": {"text": "é" * 300}}]

@@ -41,6 +41,7 @@ from llm_router.errors import (
 )
 from llm_router.usage import Cost, Usage
 from llm_router.wires.gemini import GeminiWire
+from tests.pace import cpu_seconds
 from tests.wires import wire_bodies
 from tests.wires.mutations import damaged, verdict
 from tests.wires.wire_bodies import event
@@ -588,14 +589,14 @@ def test_a_character_split_over_two_events_is_one_character_and_counted_so() -> 
     ids=["texts", "calls", "parts", "images", "sources", "usage"],
 )
 def test_thousands_of_events_are_collected_in_linear_time(packet: bytes) -> None:
-    work = wire_bodies.cpu_seconds(lambda: play(packet * 4_000, chunk(HELLO, finish="STOP")))
+    work = cpu_seconds(lambda: play(packet * 4_000, chunk(HELLO, finish="STOP")))
     assert work < 2
 
 
 def test_thousands_of_different_sources_are_collected_in_linear_time() -> None:
     chunks = [{"groundingChunks": [{"web": {"uri": f"https://e/{n}"}}]} for n in range(4_000)]
     packets = [chunk(groundingMetadata=said) for said in chunks]
-    assert wire_bodies.cpu_seconds(lambda: play(*packets, chunk(finish="STOP"))) < 2
+    assert cpu_seconds(lambda: play(*packets, chunk(finish="STOP"))) < 2
 
 
 SEEDS = [

@@ -33,6 +33,7 @@ from llm_router.errors import (
 from llm_router.usage import Cost, Usage
 from llm_router.wires import ollama
 from llm_router.wires.ollama import OllamaWire
+from tests.pace import cpu_seconds
 from tests.wires import wire_bodies
 from tests.wires.mutations import damaged, verdict
 
@@ -338,13 +339,13 @@ def test_a_line_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     ids=["texts", "thinking", "calls", "logprobs"],
 )
 def test_thousands_of_lines_are_collected_in_linear_time(packet: bytes) -> None:
-    assert wire_bodies.cpu_seconds(lambda: play(packet * 4_000, END)) < 2
+    assert cpu_seconds(lambda: play(packet * 4_000, END)) < 2
 
 
 def test_a_long_line_in_small_packets_is_read_in_linear_time() -> None:
     long = line("x" * 1_000_000)
     packets = [long[start : start + 100] for start in range(0, len(long), 100)]
-    assert wire_bodies.cpu_seconds(lambda: play(*packets, END)) < 2
+    assert cpu_seconds(lambda: play(*packets, END)) < 2
 
 
 SEEDS = [

@@ -170,4 +170,4 @@ def test_a_damaged_recording_is_an_answer_or_one_of_our_errors(name: str) -> Non
     for _ in range(100):
         body, started = damaged(raw, dice), time.process_time()
         assert verdict(body, dice, wire_of(name))
-        assert time.process_time() - started < 1
+        assert time.process_time() - started < 3

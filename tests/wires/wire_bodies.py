@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -128,12 +127,6 @@ def broken(
     except ProviderError as error:
         return error
     raise AssertionError(f"a whole stream, not an error: {found}")
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 def pieces(body: bytes, dice: Random, longest: int) -> list[bytes]:

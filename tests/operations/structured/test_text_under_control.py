@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from llm_router.operations.structured.reading import read_text
 from llm_router.operations.structured.schema import MismatchError, Schema
+from tests.pace import cpu_seconds
 
 
 class Lenient(BaseModel):
@@ -44,20 +45,19 @@ def text_of(shape: tuple[str, str, str], size: int) -> str:
 
 
 def seconds(text: str, schema: Schema[Any]) -> float:
-    begun = time.process_time()
-    try:
-        read_text(text, schema)
-    except MismatchError as error:
-        assert len(str(error)) < 10_000
-    return time.process_time() - begun
+    def read() -> None:
+        try:
+            read_text(text, schema)
+        except MismatchError as error:
+            assert len(str(error)) < 10_000
+
+    return cpu_seconds(read)
 
 
 @pytest.fixture(scope="module")
 def plain() -> float:
     """Seconds that a plain answer of two megabytes takes to decode, one of many small lists."""
-    begun = time.process_time()
-    json.loads(text_of(("[", "[],", "[]]"), 2_000_000))
-    return time.process_time() - begun
+    return cpu_seconds(lambda: json.loads(text_of(("[", "[],", "[]]"), 2_000_000)))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
