@@ -23,7 +23,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 def _plain_work() -> object:
     found = json.loads(_LISTS)
     for _ in range(3):
-        found = [dict(one=item, two=str(item)) for item in found]
+        found = [{"one": item, "two": str(item)} for item in found]
     return found
 
 
