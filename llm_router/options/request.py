@@ -151,8 +151,6 @@ class ProviderRequest:
     cache: CachePolicy = "off"
     """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
     answering: Callable[[str], None] | None = None
-    request_id: Any = None
-    alias: str | None = None
     """Told the answer's id with its headers: what is lost on its way is billed all the same."""
 
     @property

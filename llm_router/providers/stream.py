@@ -70,6 +70,12 @@ class EventStream:
                 event = UsageReport(event.usage, self.snapshot().cost)
             self._events.append(event)
 
+    def _idle_error(self) -> ProviderTimeoutError:
+        return ProviderTimeoutError(
+            f"No data event came for {self.idle_timeout:g} s",
+            hint="Raise idle_timeout if the model may pause for so long.",
+        )
+
     def snapshot(self) -> Completion:
         """Return what has come so far, the whole answer after the end."""
         return self._priced(self._reader.snapshot())
@@ -129,10 +135,7 @@ class HttpStream(EventStream):
             self._broken = self._told(connection_error(error, str(self._response.url)))
         if self._idled:
             self._broken = None
-            self._fail(self._told(ProviderTimeoutError(
-                f"No data event came for {self.idle_timeout:g} s",
-                hint="Raise idle_timeout if the model may pause for so long.",
-            )))  # fmt: skip
+            self._fail(self._told(self._idle_error()))
         # aiohttp raises before it hands out what came ahead of the cut, and has no public way to
         # it: a contract test looks whether the buffer is still where it was.
         rest, self._content._buffer = b"".join(self._content._buffer), deque()
