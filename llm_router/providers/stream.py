@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.base import StreamReader
+    from llm_router.wires.reading import Reader
 
 # After an error the bill may still come, after [DONE] the end of the body (which lets the
 # connection be used again): both are there at once or not at all.
@@ -38,7 +38,7 @@ class EventStream:
     *reader* knows the wire, *priced* adds prices.
     """
 
-    def __init__(self, reader: StreamReader, priced: Callable[[Completion], Completion]) -> None:
+    def __init__(self, reader: Reader, priced: Callable[[Completion], Completion]) -> None:
         self.idle_timeout: float | None = None
         self._reader = reader
         self._priced = priced
@@ -87,7 +87,7 @@ class HttpStream(EventStream):
     def __init__(
         self,
         response: aiohttp.ClientResponse,
-        reader: StreamReader,
+        reader: Reader,
         priced: Callable[[Completion], Completion],
     ) -> None:
         super().__init__(reader, priced)

@@ -27,7 +27,7 @@ from llm_router.providers.requests import sentence_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from llm_router.wires.base import Wire
+    from llm_router.wires.reading import Wire
 
 # By name, because importing the classes would import LiteLLM. All others go by the status that
 # they carry; a contract test looks for new ones.
