@@ -72,7 +72,8 @@ def test_a_name_of_another_library_is_answered_with_ours(name: str, said: str) -
 
 @pytest.mark.parametrize("cls", [Router, SyncRouter])
 def test_a_router_says_how_it_is_made_and_what_it_calls_things(cls: type[Any]) -> None:
-    for config in ({}, "llm_router.yaml"):
+    wrong: tuple[Any, ...] = ({}, "llm_router.yaml")
+    for config in wrong:
         with pytest.raises(TypeError, match=r"Router\.from_dict\(\{…\}\)"):
             cls(config)
     with pytest.raises(TypeError, match="a list of observers"):
