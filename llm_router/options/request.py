@@ -102,7 +102,8 @@ def check_options(method: str, given: Mapping[str, Any], allowed: frozenset[str]
         if name not in allowed:
             hint = elsewhere(name) or did_you_mean(name, allowed)
             raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
-    check_values(given)
+    if given:
+        check_values(given)
 
 
 def refuse_ours(given: Collection[str]) -> None:
