@@ -29,7 +29,8 @@ def marked_messages(
     request: ProviderRequest, model: str, options: dict[str, Any]
 ) -> Sequence[Message]:
     """Return the messages of *request* with the marks it wants; *options* get the marked tools."""
-    messages, tools = _in_blocks(request.messages), options.get("tools") or ()
+    messages: _Messages = [_in_last_block(message) for message in request.messages]
+    tools = options.get("tools") or ()
     if request.cache != "off":
         messages, tools = place_breakpoints(messages, tools, model, request.cache)
     if tools:
@@ -37,14 +38,8 @@ def marked_messages(
     return messages
 
 
-def _in_blocks(messages: _Messages) -> _Messages:
-    """Return *messages* with each mark of a whole message (LiteLLM's form) in its last block."""
-    if not any(message.get("cache_control") for message in messages):
-        return messages
-    return [_in_last_block(message) for message in messages]
-
-
 def _in_last_block(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *message* with a mark of its whole (LiteLLM's form) in its last block."""
     mark, parts = message.get("cache_control"), _parts(message)
     if not mark or not parts:
         return message

@@ -164,7 +164,9 @@ class OpenRouterBuilder:
         """Return the body: model, messages, `stream` for a stream, and the options asked for."""
         model = wire_model(request.model)
         asked = asked_options(request)
-        messages = marked_messages(request, model, asked)
+        messages = request.messages
+        if request.cache != "off" or any(turn.get("cache_control") for turn in messages):
+            messages = marked_messages(request, model, asked)
         mapped = self._config.map_openai_params(
             {name: value for name, value in asked.items() if name not in _EDITED}, {}, model, False
         )
