@@ -57,7 +57,8 @@ async def test_a_stream_says_where_it_stands() -> None:
 
 
 def test_a_stream_without_a_loop_prints_as_its_twin() -> None:
-    stream = SyncRouter.from_env().stream(GPT, "Hi")
+    row = {"api_key": "a key"}
+    stream = SyncRouter.from_dict({"providers": {"openrouter": row}}).stream(GPT, "Hi")
     assert repr(stream) == f"<SyncCompletionStream of {GPT!r}, not entered>"
 
 
