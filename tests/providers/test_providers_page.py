@@ -148,7 +148,11 @@ def test_the_modes_of_a_schema_are_the_ladder(kind: str) -> None:
 @pytest.mark.parametrize("kind", TABLE)
 async def test_images_are_taken_as_the_page_says(kind: str) -> None:
     taken = []
-    links = {"bytes": PNG, "URL": "http://a.example/a.png", "https URL": "https://a.example/a.png"}
+    links: dict[str, bytes | str] = {
+        "bytes": PNG,
+        "URL": "http://a.example/a.png",
+        "https URL": "https://a.example/a.png",
+    }
     for name, image in links.items():
         messages = normalise_messages([{"role": "user", "content": ["look", ImagePart(image)]}])
         try:
