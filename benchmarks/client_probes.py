@@ -360,7 +360,8 @@ def llm(base_url: str, key: str) -> Probes:
         return all_refused(
             lambda: model(api_key="sk-or-v1-unknown").prompt(PROMPT, stream=False).text(),
             lambda: model(LIMITED).prompt(PROMPT, stream=False).text(),
-            "ModelError",
+            "AuthenticationError",  # the openai SDK's own: the plugin leaves them as they are
+            "RateLimitError",
         )
 
     return {

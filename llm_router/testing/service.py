@@ -26,7 +26,9 @@ from llm_router.testing.requests import (
     Body,
     ChatBody,
     EmbeddingsBody,
+    MessagesBody,
     RefusedError,
+    ResponsesBody,
     read_body,
 )
 from llm_router.testing.schema_instances import NoInstanceError
@@ -39,6 +41,7 @@ from llm_router.testing.sending import (
     http_fault_sending,
     raw_sending,
 )
+from llm_router.testing.skins import Completions, Messages, Responses, Skin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,22 +81,37 @@ class Service:
 
     def respond(self, received: ReceivedRequest, key: str | None, raw: bytes) -> Sending:
         """Return the response to a request; *received* is told its body and its fault."""
+        skin = None
         try:
             endpoint, names = _endpoint(received)
-            if not endpoint.public and key != f"Bearer {self.api_key}":
-                text = "User not found." if key else "Missing Authentication header"
-                raise RefusedError(401, text, named=False)
-            if endpoint.body is not None:
-                kind = received.headers.get("Content-Type", "")
-                received.body = read_body(raw, kind, endpoint.body)
-            return endpoint.answer(self, received, *names)
+            skin = endpoint.skin
+            sending = self._answered(endpoint, received, key, raw, names)
         except RefusedError as refused:
-            return refusal(refused)
+            sending = refusal(refused)
         except NoInstanceError as error:
             text = f"The sandbox cannot answer in this schema, script a reply: {error}"
-            return refusal(RefusedError(400, text))
+            sending = refusal(RefusedError(400, text))
         except RecursionError:
-            return refusal(RefusedError(400, "The body is nested too deeply"))
+            sending = refusal(RefusedError(400, "The body is nested too deeply"))
+        return skin(received.body or {}).dressed(sending) if skin else sending
+
+    def _answered(
+        self,
+        endpoint: Endpoint,
+        received: ReceivedRequest,
+        key: str | None,
+        raw: bytes,
+        names: list[str],
+    ) -> Sending:
+        if not endpoint.public and key != f"Bearer {self.api_key}":
+            text = "User not found." if key else "Missing Authentication header"
+            raise RefusedError(401, text, named=False)
+        if endpoint.body is not None:
+            kind = received.headers.get("Content-Type", "")
+            received.body = read_body(raw, kind, endpoint.body)
+        if endpoint.skin is not None:
+            return endpoint.answer(self, received, endpoint.skin.chat(received.body))
+        return endpoint.answer(self, received, *names)
 
     def record(self, bill: Bill) -> None:
         self.bills[bill.generation_id] = bill
@@ -151,9 +169,13 @@ class Service:
             raise RefusedError(404, f"Generation {wanted} not found", named=False)
         return _json({"data": bill.to_wire()})
 
-    def chat(self, received: ReceivedRequest) -> Sending:
-        """Try the model and its fallbacks in order; the last refusal is the answer."""
-        body = {key: value for key, value in received.body.items() if key != "input"}
+    def chat(self, received: ReceivedRequest, asked: Mapping[str, Any] | None = None) -> Sending:
+        """Try the model and its fallbacks in order; the last refusal is the answer.
+
+        *asked* is the chat that a request of another wire asks for.
+        """
+        asked = received.body if asked is None else asked
+        body = {key: value for key, value in asked.items() if key != "input"}
         if not body.get("messages"):
             if not body.get("prompt"):
                 raise RefusedError(400, 'Input required: specify "prompt" or "messages"')
@@ -228,10 +250,14 @@ class Endpoint:
     """A method of `Service`: it takes the request, and the names in the path."""
     body: type[Body] | None = None
     public: bool = False
+    skin: type[Skin] | None = None
 
 
 _ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "/chat/completions": {"POST": Endpoint(Service.chat, ChatBody)},
+    "/completions": {"POST": Endpoint(Service.chat, ChatBody, skin=Completions)},
+    "/responses": {"POST": Endpoint(Service.chat, ResponsesBody, skin=Responses)},
+    "/messages": {"POST": Endpoint(Service.chat, MessagesBody, skin=Messages)},
     "/embeddings": {"POST": Endpoint(Service.embeddings, EmbeddingsBody)},
     "/models": {"GET": Endpoint(Service.models, public=True)},
     "/models/count": {"GET": Endpoint(Service.count_models, public=True)},
