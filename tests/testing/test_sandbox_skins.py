@@ -27,7 +27,7 @@ PARAMETERS = {
 }
 RESPONSES_TOOL = {"type": "function", "name": "weather", "parameters": PARAMETERS}
 MESSAGES_TOOL = {"name": "weather", "input_schema": PARAMETERS}
-RESPONSES = {
+RESPONSES: dict[str, dict[str, Any]] = {
     "text": {"model": MODEL, "input": "Hello", "instructions": "Be brief"},
     "reasoning": {"model": THINKS, "input": "Hello", "reasoning": {"effort": "low"}},
     "cut": {"model": MODEL, "input": "Hello", "max_output_tokens": 2},
@@ -50,7 +50,7 @@ RESPONSES = {
             {"type": "function_call_output", "call_id": "c", "output": "Rain"},
         ]},
 }  # fmt: skip
-MESSAGES = {
+MESSAGES: dict[str, dict[str, Any]] = {
     "text": {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "system": "Short"},
     "thinking": {
         "model": THINKS, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 900,
@@ -242,7 +242,8 @@ def test_an_error_on_the_wire_of_messages_is_anthropics(
 @pytest.mark.parametrize("path", ["/responses", "/messages"])
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f not in ("stalled_stream", "http_504")])
 def test_every_fault_can_be_played_on_every_wire(sandbox: Sandbox, path: str, fault: Fault) -> None:
-    sandbox.fail(fault, times=2, **({"seconds": 0.01} if fault.startswith("slow") else {}))
+    seconds = 0.01 if fault.startswith("slow") else None
+    sandbox.fail(fault, times=2, seconds=seconds)
 
     events = streamed(sandbox, path, body_of(path, "text"))
 
