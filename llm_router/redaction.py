@@ -75,6 +75,21 @@ _SECRET_KEYS = re.compile(
 )
 
 
+class Secret(str):
+    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
+
+    Tracebacks with local variables (structlog, rich) show reprs.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+    def __getitem__(self, key: Any) -> Secret:
+        return Secret(super().__getitem__(key))
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return *text* without keys, tokens and account ids.
 
@@ -132,13 +147,13 @@ def _without_named(text: str) -> str:
 
 
 def redact_data(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """Return *value* (JSON-like) with every string redacted and secret keys masked."""
+    """Return *value* (JSON-like) with every string redacted, names too, and secret keys masked."""
     known = tuple(secrets)
     if isinstance(value, str):
         return redact(value, known)
     if isinstance(value, Mapping):
         return {
-            key: MASK
+            redact_keys(key, known) if isinstance(key, str) else key: MASK
             if _SECRET_KEYS.match(str(key)) and item is not None
             else redact_data(item, known)
             for key, item in value.items()

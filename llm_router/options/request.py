@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
 from llm_router.options.values import StorePolicy, check_values, elsewhere
+from llm_router.redaction import Secret
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
@@ -71,6 +72,8 @@ class CommonOptions(TypedDict, total=False):
     """Seconds for one attempt."""
     deadline: float | None
     """Seconds for the whole call (a stream: until its first content), retries included."""
+    api_key: str | None
+    """Sent in place of the row's key, to the alias's first provider alone, and kept nowhere."""
     max_attempts: int | None
     """How many requests the call may send, retries, fallbacks and re-asks together."""
 
@@ -103,6 +106,13 @@ def check_options(method: str, given: Mapping[str, Any], allowed: frozenset[str]
             raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
     if given:
         check_values(given)
+        conceal(given)
+
+
+def conceal(options: Any) -> None:
+    """Turn the key among a call's *options* into a Secret, in place: tracebacks show locals."""
+    if options.get("api_key") is not None:
+        options["api_key"] = Secret(options["api_key"])
 
 
 def refuse_ours(given: Collection[str]) -> None:
@@ -130,6 +140,8 @@ class Deployment:
     """The model as the provider is asked for it, without the row's prefix."""
     params: Mapping[str, Any] = field(default_factory=dict)
     openrouter: Mapping[str, Any] = field(default_factory=dict)
+    api_key: Secret | None = field(default=None, repr=False)
+    """The call's own key; None where the row's is sent."""
 
     @property
     def name(self) -> str:

@@ -25,7 +25,6 @@ from llm_router.answers.completion import Completion
 from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.providers.caching import marked_messages
-from llm_router.providers.http import Secret
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.native import NativeProvider
 from llm_router.providers.requests import (
@@ -38,6 +37,7 @@ from llm_router.providers.requests import (
     given_options,
     messages_for,
 )
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -195,7 +195,7 @@ class ForeignBuilder:
     def _target(self, model: str) -> _Target:
         with quiet():
             config = self._config(model)
-            headers = dressed(self._found_headers(config, model), self.key, self._row)
+            headers = dressed(self._found_headers(config, model), self._row)
             supported = frozenset(config.get_supported_openai_params(model) or ())
         return _Target(config, headers, supported)
 

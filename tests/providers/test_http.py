@@ -24,7 +24,7 @@ from llm_router.errors import (
     ProviderConnectionError,
 )
 from llm_router.providers import http
-from llm_router.providers.http import Secret
+from llm_router.redaction import Secret
 from tests.providers.loopback import KEY, asking, provider_at, serving
 from tests.providers.openrouter.test_provider import free_port, raw_server
 from tests.providers.scripted import ask, provider

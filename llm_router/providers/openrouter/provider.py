@@ -21,11 +21,11 @@ from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import refuse_ours
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.embeddings import OpenAIProvider
-from llm_router.providers.http import Secret
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import read_generation
-from llm_router.providers.requests import STAND_IN, Prepared, dressed
+from llm_router.providers.requests import STAND_IN, Prepared, dressed, filled
+from llm_router.redaction import Secret
 from llm_router.wires.error_words import error_class
 from llm_router.wires.openai import OpenAIWire
 
@@ -77,15 +77,16 @@ class OpenRouterProvider(OpenAIProvider):
             return OpenRouterBuilder(OpenrouterConfig(), self._row)
 
     async def _send(self, request: ProviderRequest) -> tuple[aiohttp.ClientResponse, HttpClient]:
-        await self.open()
+        await self.open(keyed=request.deployment.api_key is not None)
         self._ready()
         self.catalog.touch()
         return await super()._send(request)
 
-    def _finished(self, prepared: Prepared) -> Prepared:
+    def _finished(self, prepared: Prepared, request: Asked) -> Prepared:
         """Put the policy into a request of any operation, over whatever was asked for."""
         endpoint = prepared.url.removeprefix(self._base_url)
-        return replace(prepared, body=under_policy(self._policy, endpoint, prepared.body))
+        body = under_policy(self._policy, endpoint, prepared.body)
+        return super()._finished(replace(prepared, body=body), request)
 
     def embed_body(self, request: EmbedRequest) -> dict[str, Any]:
         """Return the body, OpenRouter's own options in it."""
@@ -120,7 +121,7 @@ class OpenRouterProvider(OpenAIProvider):
         await self.open()
         builder, http = self._ready()
         assert isinstance(builder, OpenRouterBuilder)
-        headers = {**builder.headers, "Connection": "close"}
+        headers = {**filled(builder.headers, builder.key), "Connection": "close"}
         what = path.partition("?")[0]
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
@@ -159,7 +160,7 @@ class OpenRouterBuilder:
         found |= attribution(row.app)
         self.key = Secret(row.key)
         self.keyed = bool(row.key or row.headers)
-        self.headers: Mapping[str, str] = dressed(found, self.key, row)
+        self.headers: Mapping[str, str] = dressed(found, row)
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request with every key that was asked for, and no other."""
