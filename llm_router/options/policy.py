@@ -38,8 +38,6 @@ def under_policy(
 
     Raises UnsupportedFeatureError where the endpoint has no field for it, or nobody is left.
     """
-    if not policy:
-        return body
     untaken = policy.keys() - _TAKEN.get(endpoint, frozenset())
     if untaken:
         raise UnsupportedFeatureError(

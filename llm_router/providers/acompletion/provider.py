@@ -151,8 +151,9 @@ class AcompletionProvider:
         Raises UnsupportedFeatureError for what LiteLLM would leave out of the request.
         """
         if self._kind == "openrouter":
-            model = wire_model(request.model)
-            extra = {**under_policy(self._policy, "/chat/completions", asked_options(request))}
+            model, extra = wire_model(request.model), asked_options(request)
+            if self._policy:
+                extra = {**under_policy(self._policy, "/chat/completions", extra)}
             known: dict[str, Any] = {}
             messages = copied(marked_messages(request, model, extra))
         else:

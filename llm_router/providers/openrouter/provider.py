@@ -84,6 +84,8 @@ class OpenRouterProvider(OpenAIProvider):
 
     def _finished(self, prepared: Prepared, request: Asked) -> Prepared:
         """Put the policy into a request of any operation, over whatever was asked for."""
+        if not self._policy:
+            return prepared
         endpoint = prepared.url.removeprefix(self._base_url)
         body = under_policy(self._policy, endpoint, prepared.body)
         return super()._finished(replace(prepared, body=body), request)
