@@ -84,11 +84,11 @@ class OpenRouterProvider(OpenAIProvider):
 
     def _finished(self, prepared: Prepared, request: Asked) -> Prepared:
         """Put the policy into a request of any operation, over whatever was asked for."""
-        if not self._policy:
-            return prepared
-        endpoint = prepared.url.removeprefix(self._base_url)
-        body = under_policy(self._policy, endpoint, prepared.body)
-        return super()._finished(replace(prepared, body=body), request)
+        if self._policy:
+            endpoint = prepared.url.removeprefix(self._base_url)
+            body = under_policy(self._policy, endpoint, prepared.body)
+            prepared = replace(prepared, body=body)
+        return super()._finished(prepared, request)
 
     def embed_body(self, request: EmbedRequest) -> dict[str, Any]:
         """Return the body, OpenRouter's own options in it."""
