@@ -97,7 +97,9 @@ class Engine:
 
     def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
         """Return who may serve a call; raises as `Planner.plan`."""
-        return self.planner.plan(model, options.get("provider"), options.get("api_key"))
+        plan = self.planner.plan(model, options.get("provider"), options.get("api_key"))
+        session = options.get("session")
+        return plan if session is None else plan.in_session(session)
 
     async def answer(self, operation: Operation[A], model: str, options: Mapping[str, Any]) -> A:
         """Ask, and return the answer as the caller gets it."""

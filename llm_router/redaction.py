@@ -75,21 +75,6 @@ _SECRET_KEYS = re.compile(
 )
 
 
-class Secret(str):
-    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
-
-    Tracebacks with local variables (structlog, rich) show reprs.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(MASK)
-
-    def __getitem__(self, key: Any) -> Secret:
-        return Secret(super().__getitem__(key))
-
-
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return *text* without keys, tokens and account ids.
 
@@ -146,6 +131,11 @@ def _without_named(text: str) -> str:
     return "".join((*pieces, text[done:])) if pieces else text
 
 
+def names_secret(name: str) -> bool:
+    """Return whether a key of this name holds a secret."""
+    return _SECRET_KEYS.match(name) is not None
+
+
 def redact_data(value: Any, secrets: Iterable[str] = ()) -> Any:
     """Return *value* (JSON-like) with every string redacted, names too, and secret keys masked."""
     known = tuple(secrets)
@@ -154,7 +144,7 @@ def redact_data(value: Any, secrets: Iterable[str] = ()) -> Any:
     if isinstance(value, Mapping):
         return {
             redact_keys(key, known) if isinstance(key, str) else key: MASK
-            if _SECRET_KEYS.match(str(key)) and item is not None
+            if names_secret(str(key)) and item is not None
             else redact_data(item, known)
             for key, item in value.items()
         }

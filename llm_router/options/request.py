@@ -10,12 +10,27 @@ from typing import Any, Literal, TypedDict
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
 from llm_router.options.values import StorePolicy, check_values, elsewhere
-from llm_router.redaction import Secret
+from llm_router.redaction import MASK
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
 """Text, or chat messages of the OpenAI shape, in which an answer is its own message."""
 CachePolicy = Literal["off", "auto", "5m", "1h"]
+
+
+class Secret(str):
+    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
+
+    Tracebacks with local variables (structlog, rich) show reprs.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+    def __getitem__(self, key: Any) -> Secret:
+        return Secret(super().__getitem__(key))
 
 
 class Params(TypedDict, total=False):
@@ -72,6 +87,8 @@ class CommonOptions(TypedDict, total=False):
     """Seconds for one attempt."""
     deadline: float | None
     """Seconds for the whole call (a stream: until its first content), retries included."""
+    session: str | None
+    """A name of your conversation: OpenRouter keeps it at the upstream that has it cached."""
     api_key: str | None
     """Sent in place of the row's key, to the alias's first provider alone, and kept nowhere."""
     max_attempts: int | None
@@ -163,6 +180,8 @@ class ProviderRequest:
     stream: bool = False
     cache: CachePolicy = "off"
     """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
+    stick: float | None = None
+    """Seconds for which a session stays with the upstream that had it cached; None: not."""
     answering: Callable[[str], None] | None = None
     """Told the answer's id with its headers: what is lost on its way is billed all the same."""
 

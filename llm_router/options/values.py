@@ -65,6 +65,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("user", "provider", "system", "verbosity", "service_tier"), _TEXT),
     **dict.fromkeys(("openrouter", "extra_body", "params", "logit_bias", "audio"), _MAPPING),
     **dict.fromkeys(("logprobs", "parallel_tool_calls"), _FLAG),
+    "session": _Rule((str,), "a text of 1 to 256 characters", lambda name: 0 < len(name) <= 256),
     "api_key": _Rule((str,), "a text that is not blank", lambda key: bool(key.strip())),
     "tags": _Rule((Mapping,), 'a mapping of texts, like {"team": "search"}', _texts),
     "metadata": _Rule((Mapping,), "a mapping of texts", _texts),

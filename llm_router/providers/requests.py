@@ -31,9 +31,10 @@ from llm_router.errors import (
     UnsupportedFeatureError,
 )
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
-from llm_router.options.request import refuse_ours
+from llm_router.options.request import Secret, refuse_ours
+from llm_router.providers.http import STAND_IN, refuse_line_break
 from llm_router.providers.importing import quiet
-from llm_router.redaction import MASK, Secret
+from llm_router.redaction import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import Message, ProviderRequest
 
-STAND_IN = "llm-router-no-key"
-"""Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
 _VERBATIM = frozenset({"response_format", "metadata", "user"})
@@ -284,23 +283,8 @@ def dressed(found: Mapping[str, str], row: ProviderConfig) -> dict[str, str]:
     headers = {n: value for n, value in headers.items() if n.lower() not in theirs}
     headers |= {name: Secret(value) for name, value in row.headers.items()}
     for name, value in headers.items():
-        _refuse_line_break(name, value)
+        refuse_line_break(name, value)
     return headers
-
-
-def filled(headers: Mapping[str, str], key: str) -> dict[str, str]:
-    """Return *headers* with *key* where it belongs; without one nothing is sent there."""
-    sent = {n: value for n, value in headers.items() if key or STAND_IN not in value}
-    for name, value in sent.items():
-        if STAND_IN in value:
-            _refuse_line_break(name, key)
-            sent[name] = Secret(value.replace(STAND_IN, key))
-    return sent
-
-
-def _refuse_line_break(name: str, value: str) -> None:
-    if "\n" in value or "\r" in value:
-        raise ConfigurationError(f"The value of the header {name!r} has a line break in it")
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_router.config.model import ProviderConfig, RouterConfig
-    from llm_router.options.request import Deployment
-    from llm_router.redaction import Secret
+    from llm_router.options.request import Deployment, Secret
 
 _MOST_PLANS = 1024
 _CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
@@ -51,6 +50,14 @@ class Plan:
     """How many calls at once each deployment of a provider takes, where it is limited."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Deployments that cannot be asked, by name, with the reason."""
+
+    def in_session(self, session: str) -> Plan:
+        """Return the plan of a call in a session, by OpenRouter's word for it."""
+        named = (
+            replace(one, openrouter={**one.openrouter, "session_id": session})
+            for one in self.deployments
+        )
+        return replace(self, deployments=tuple(named))
 
     def require_one_model(self) -> None:
         """Raise ConfigurationError where a fallback is another model."""

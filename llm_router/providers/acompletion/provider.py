@@ -29,22 +29,15 @@ from typing import TYPE_CHECKING, Any
 from llm_router.config.checks import missing_credentials
 from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.policy import under_policy
-from llm_router.options.request import RequestPreview
+from llm_router.options.request import RequestPreview, Secret
 from llm_router.providers.acompletion.errors import translate
 from llm_router.providers.caching import marked_messages
+from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
 from llm_router.providers.native import priced, secrets_of, stated
 from llm_router.providers.openrouter.provider import asked_options, attribution, wire_model
-from llm_router.providers.requests import (
-    STAND_IN,
-    config_of,
-    copied,
-    given_options,
-    masked,
-    messages_for,
-)
+from llm_router.providers.requests import config_of, copied, given_options, masked, messages_for
 from llm_router.providers.stream import EventStream
-from llm_router.redaction import Secret
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
