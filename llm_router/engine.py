@@ -27,7 +27,7 @@ from llm_router.routing.loop import Asking
 from llm_router.routing.plan import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from llm_router.answers.records import Observer
@@ -62,7 +62,8 @@ class Engine:
         self.observers = Observers((*recorders, *observers))
         self.gates = Gates([Concurrency()])
         self._fingerprint = config.fingerprint
-        self._opened: set[str] = set()
+        self._opened: set[tuple[str, bool]] = set()
+        """Provider rows, and whether for calls with keys of their own."""
         self._remembered = False
 
     async def open(self) -> None:
@@ -88,11 +89,17 @@ class Engine:
 
         Raises at once what is wrong with *model* and the limits in *options*.
         """
-        plan = self.planner.plan(model, options.get("provider"))
+        plan = self.plan(model, options)
         self.planner.limits(plan, options)
         if operation.same_model:
             plan.require_one_model()
         return CallScope(self, operation, plan, options)
+
+    def plan(self, model: str, options: Mapping[str, Any]) -> Plan:
+        """Return who may serve a call; raises as `Planner.plan`."""
+        plan = self.planner.plan(model, options.get("provider"), options.get("api_key"))
+        session = options.get("session")
+        return plan if session is None else plan.in_session(session)
 
     async def answer(self, operation: Operation[A], model: str, options: Mapping[str, Any]) -> A:
         """Ask, and return the answer as the caller gets it."""
@@ -140,14 +147,15 @@ class Engine:
     def secrets_of(self, deployment: Deployment) -> Sequence[str]:
         """Return the values that no error of a deployment may show."""
         secrets: Sequence[str] = self.provider(deployment).secrets
-        return secrets
+        return secrets if deployment.api_key is None else (*secrets, deployment.api_key)
 
     async def open_providers(self, deployments: Iterable[Deployment]) -> None:
         """Open those that are not open yet."""
         for deployment in deployments:
-            if deployment.provider not in self._opened:
-                await self.provider(deployment).open()
-                self._opened.add(deployment.provider)
+            wanted = deployment.provider, deployment.api_key is not None
+            if wanted not in self._opened:
+                await self.provider(deployment).open(keyed=wanted[1])
+                self._opened.add(wanted)
 
     def order(self, plan: Plan, operation: Operation[Any]) -> Sequence[Deployment]:
         """Return who is asked, in order: the unsuitable left out, the resting last.
@@ -167,8 +175,9 @@ class Engine:
     ) -> Candidate:
         """Return how *deployment* stands in an explanation."""
         provider = self.provider(deployment)
-        if deployment.provider not in self._opened:
-            _open_in_thread(provider)
+        keyed = deployment.api_key is not None
+        if (deployment.provider, keyed) not in self._opened:
+            _open_in_thread(provider.open(keyed=keyed))
         return Candidate(
             deployment=deployment.name,
             skip=None if asked else self.unsuitable(operation, deployment),
@@ -257,8 +266,8 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
     return Ledger(config.ledger, secrets=[r.key for r in config.providers.values()])
 
 
-def _open_in_thread(provider: Any) -> None:
+def _open_in_thread(opening: Coroutine[Any, Any, None]) -> None:
     """Do the imports of a provider that was never opened, off the event loop if there is one."""
-    thread = threading.Thread(target=asyncio.run, args=(provider.open(),))
+    thread = threading.Thread(target=asyncio.run, args=(opening,))
     thread.start()
     thread.join()

@@ -131,15 +131,20 @@ def _without_named(text: str) -> str:
     return "".join((*pieces, text[done:])) if pieces else text
 
 
+def names_secret(name: str) -> bool:
+    """Return whether a key of this name holds a secret."""
+    return _SECRET_KEYS.match(name) is not None
+
+
 def redact_data(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """Return *value* (JSON-like) with every string redacted and secret keys masked."""
+    """Return *value* (JSON-like) with every string redacted, names too, and secret keys masked."""
     known = tuple(secrets)
     if isinstance(value, str):
         return redact(value, known)
     if isinstance(value, Mapping):
         return {
-            key: MASK
-            if _SECRET_KEYS.match(str(key)) and item is not None
+            redact_keys(key, known) if isinstance(key, str) else key: MASK
+            if names_secret(str(key)) and item is not None
             else redact_data(item, known)
             for key, item in value.items()
         }

@@ -236,8 +236,8 @@ class Router:
         Raises what `complete` raises before it sends anything.
         """
         engine = self._engine
-        plan = engine.planner.plan(model, options.get("provider"))
         question = Chat.ask("explain", messages, options)
+        plan = engine.plan(model, options)
         asked = engine.order(plan, question)
         left_out = [d for d in plan.deployments if d not in asked]
         candidates = [engine.candidate(plan, question, d, asked=True) for d in asked]

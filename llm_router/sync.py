@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
+from llm_router.options.request import conceal
 from llm_router.options.values import no_attribute
 from llm_router.router import Router
 
@@ -134,6 +135,7 @@ class SyncRouter:
 
     def complete(self, model: str, messages: Prompt, **options: Unpack[CallOptions]) -> Completion:
         """See `Router.complete`."""
+        conceal(options)
         return self._call(lambda: self._router.complete(model, messages, **options))
 
     @overload
@@ -171,6 +173,7 @@ class SyncRouter:
         **options: Unpack[CallOptions],
     ) -> ParsedCompletion[Any]:
         """See `Router.parse`."""
+        conceal(options)
         return self._call(
             lambda: self._router.parse(
                 model, messages, schema=schema, mode=mode, max_reasks=max_reasks, **options
@@ -181,12 +184,14 @@ class SyncRouter:
         self, model: str, messages: Prompt, **options: Unpack[CallOptions]
     ) -> SyncCompletionStream:
         """See `Router.stream`; use `with` and `for`."""
+        conceal(options)
         return SyncCompletionStream(self._call, self._router.stream(model, messages, **options))
 
     def explain(
         self, model: str, messages: Prompt = "…", **options: Unpack[CallOptions]
     ) -> Explanation:
         """See `Router.explain`."""
+        conceal(options)
         return self._router.explain(model, messages, **options)
 
     def health(self) -> dict[str, Health]:
@@ -217,6 +222,7 @@ class SyncRouter:
         **options: Unpack[CommonOptions],
     ) -> Embeddings:
         """See `Router.embed`."""
+        conceal(options)
         return self._call(
             lambda: self._router.embed(
                 model, texts, dimensions=dimensions, input_type=input_type, **options

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
+_SPAN = re.compile(r"(\d{1,6})([smh])")
 _REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 
 
@@ -56,7 +57,19 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
+def _as_seconds(value: Any) -> Any:
+    if isinstance(value, str) and (found := _SPAN.fullmatch(value)):
+        return int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    return _no_boolean(value)
+
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
+Span = Annotated[
+    float,
+    Field(gt=0, allow_inf_nan=False),
+    BeforeValidator(_as_seconds, json_schema_input_type=float | str),
+]
+"""Seconds, or a text such as `30m` and `1h`."""
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
 Attempts = Annotated[int, Field(ge=1, le=MOST_ATTEMPTS), BeforeValidator(_no_boolean)]
 Days = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
@@ -212,7 +225,9 @@ class AliasConfig(_Part):
     structured: StructuredMode | None = None
     """A fixed way to ask for a schema; None lets `parse` choose."""
     cache: Literal["auto", "off"] | CacheConfig = "off"
-    """Prompt-cache breakpoints where the provider needs them."""
+    """Prompt-cache breakpoints where the provider needs them, and a session a conversation."""
+    stick: Span | None = None
+    """How long (`1h`) a session stays at the OpenRouter upstream that served it from its cache."""
     store: Literal["none", "metadata", "full"] | None = None
     """What the ledger keeps of this alias's calls."""
 

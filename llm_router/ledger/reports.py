@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, cast, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Float, Select, cast, func, literal_column, or_, select
 
 from llm_router.errors import LedgerError
 from llm_router.ledger.columns import usd_sum
@@ -107,6 +107,7 @@ def _sums(groups: list[ColumnElement[Any]], *, joined: bool) -> Select[Any]:
         func.count().label("attempts"),
         func.count().filter(attempts.c.status == "failed").label("failed"),
         *(_whole_sum(name) for name in ("input_tokens", "output_tokens", "cache_read_tokens")),
+        _cached_share().label("cached_share"),
         usd_sum(attempts.c.cost_total).label("cost"),
         usd_sum(attempts.c.cost_computed).label("computed"),
         (func.count() - func.count(attempts.c.cost_total)).label("without_cost"),
@@ -124,6 +125,12 @@ def _whole_sum(name: str) -> ColumnElement[int]:
     # PostgreSQL sums BIGINT to NUMERIC, which would come back as Decimal.
     column = attempts.c[name]
     return cast(func.sum(column), column.type).label(name)
+
+
+def _cached_share() -> ColumnElement[Any]:
+    read, given = attempts.c.cache_read_tokens, attempts.c.input_tokens
+    of_all = func.nullif(func.sum(given).filter(read.is_not(None)), 0)
+    return cast(func.sum(read).filter(given.is_not(None)), Float) / cast(of_all, Float)
 
 
 def _is_of_request(name: str) -> bool:

@@ -153,6 +153,8 @@ class ReportRow:
     input_tokens: int | None
     output_tokens: int | None
     cache_read_tokens: int | None
+    cached_share: float | None
+    """Of the input tokens those read from a cache, where an attempt says both."""
     cost: Decimal | None
     """USD: the known totals."""
     computed: Decimal | None

@@ -24,7 +24,7 @@ from llm_router.answers.records import (
 )
 from llm_router.ledger.outage import LEDGER_DROPPED, LEDGER_PAYLOAD_DROPPED
 from llm_router.ledger.results import AttemptRow, ConfigRow, Label, RequestRow, bill, columns
-from llm_router.redaction import MASK, redact, redact_data, redact_keys
+from llm_router.redaction import MASK, names_secret, redact, redact_keys
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
@@ -188,10 +188,10 @@ class RowBuilder:
         if data is None or isinstance(data, bool | int | float):
             return data
         if isinstance(data, Mapping):
-            # `redact_data` knows which names give away what they hold.
-            masked = redact_data({name: None if data[name] is None else "" for name in data})
             return {
-                self._clean(str(name)): masked[name] or self._redacted(value)
+                self._clean(str(name)): MASK
+                if names_secret(str(name)) and value is not None
+                else self._redacted(value)
                 for name, value in data.items()
             }
         if isinstance(data, list | tuple):

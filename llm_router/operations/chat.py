@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -93,19 +95,22 @@ class Chat(Operation[Completion]):
         if "reasoning" in params:
             limit = params.get("max_tokens") or params.get("max_completion_tokens")
             params["reasoning"] = normalise_reasoning(params["reasoning"], limit, self.extra_body)
+        openrouter: Mapping[str, Any] = {}
+        if deployment.openrouter or self.openrouter:
+            openrouter = merge_openrouter_options(deployment.openrouter, self.openrouter)
+        cache = cache_policy(row.cache) if self.cache is None else self.cache
+        if cache != "off" and "session_id" not in openrouter:
+            openrouter = {**openrouter, "session_id": session_of(self.messages, self.user)}
         return ProviderRequest(
             deployment=deployment,
             messages=self.messages,
             params=params,
-            openrouter=(
-                merge_openrouter_options(deployment.openrouter, self.openrouter)
-                if deployment.openrouter or self.openrouter
-                else {}
-            ),
+            openrouter=openrouter,
             extra_body=self.extra_body,
             user=self.user,
             stream=self.serves == "stream",
-            cache=cache_policy(row.cache) if self.cache is None else self.cache,
+            cache=cache,
+            stick=row.stick,
             answering=answering,
         )
 
@@ -140,6 +145,18 @@ def _characters(messages: Any) -> int:
     if isinstance(messages, dict):
         return sum(_characters(messages.get(key)) for key in ("content", "text"))
     return 0
+
+
+def session_of(messages: Sequence[Message], user: str | None) -> str:
+    """Return a name for a conversation that says nothing of it: the same in each of its turns.
+
+    It is a hash of the first system and user message, which is how OpenRouter itself tells
+    conversations apart, and of the end user.
+    """
+    roles = (("system", "developer"), ("user",))
+    first = [next((m for m in messages if m.get("role") in role), None) for role in roles]
+    text = json.dumps([user, *first], default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def cache_policy(value: str | Mapping[str, str] | CacheConfig) -> CachePolicy:

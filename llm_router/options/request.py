@@ -10,11 +10,27 @@ from typing import Any, Literal, TypedDict
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
 from llm_router.options.values import StorePolicy, check_values, elsewhere
+from llm_router.redaction import MASK
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
 """Text, or chat messages of the OpenAI shape, in which an answer is its own message."""
 CachePolicy = Literal["off", "auto", "5m", "1h"]
+
+
+class Secret(str):
+    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
+
+    Tracebacks with local variables (structlog, rich) show reprs.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+    def __getitem__(self, key: Any) -> Secret:
+        return Secret(super().__getitem__(key))
 
 
 class Params(TypedDict, total=False):
@@ -71,6 +87,10 @@ class CommonOptions(TypedDict, total=False):
     """Seconds for one attempt."""
     deadline: float | None
     """Seconds for the whole call (a stream: until its first content), retries included."""
+    session: str | None
+    """A name of your conversation: OpenRouter keeps it at the upstream that has it cached."""
+    api_key: str | None
+    """Sent in place of the row's key, to the alias's first provider alone, and kept nowhere."""
     max_attempts: int | None
     """How many requests the call may send, retries, fallbacks and re-asks together."""
 
@@ -103,6 +123,13 @@ def check_options(method: str, given: Mapping[str, Any], allowed: frozenset[str]
             raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
     if given:
         check_values(given)
+        conceal(given)
+
+
+def conceal(options: Any) -> None:
+    """Turn the key among a call's *options* into a Secret, in place: tracebacks show locals."""
+    if options.get("api_key") is not None:
+        options["api_key"] = Secret(options["api_key"])
 
 
 def refuse_ours(given: Collection[str]) -> None:
@@ -130,6 +157,8 @@ class Deployment:
     """The model as the provider is asked for it, without the row's prefix."""
     params: Mapping[str, Any] = field(default_factory=dict)
     openrouter: Mapping[str, Any] = field(default_factory=dict)
+    api_key: Secret | None = field(default=None, repr=False)
+    """The call's own key; None where the row's is sent."""
 
     @property
     def name(self) -> str:
@@ -151,6 +180,8 @@ class ProviderRequest:
     stream: bool = False
     cache: CachePolicy = "off"
     """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
+    stick: float | None = None
+    """Seconds for which a session stays with the upstream that had it cached; None: not."""
     answering: Callable[[str], None] | None = None
     """Told the answer's id with its headers: what is lost on its way is billed all the same."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from llm_router.redaction import MASK
+
 StorePolicy = Literal["none", "metadata", "full"]
 StructuredMode = Literal["json_schema", "tool", "json_object", "prompt"]
 MOST_ATTEMPTS = 100
@@ -28,7 +30,8 @@ class _Rule:
         fits = isinstance(value, self.kinds) and (type(value) is not bool or bool in self.kinds)
         if not (fits and self.holds(value)):
             wrong = ValueError if fits else TypeError
-            raise wrong(f"{name} must be {self.form}, not {value!r:.100}")
+            shown = MASK if name == "api_key" else f"{value!r:.100}"
+            raise wrong(f"{name} must be {self.form}, not {shown}")
 
 
 def _texts(values: Mapping[Any, Any]) -> bool:
@@ -62,6 +65,8 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("user", "provider", "system", "verbosity", "service_tier"), _TEXT),
     **dict.fromkeys(("openrouter", "extra_body", "params", "logit_bias", "audio"), _MAPPING),
     **dict.fromkeys(("logprobs", "parallel_tool_calls"), _FLAG),
+    "session": _Rule((str,), "a text of 1 to 256 characters", lambda name: 0 < len(name) <= 256),
+    "api_key": _Rule((str,), "a text that is not blank", lambda key: bool(key.strip())),
     "tags": _Rule((Mapping,), 'a mapping of texts, like {"team": "search"}', _texts),
     "metadata": _Rule((Mapping,), "a mapping of texts", _texts),
     "response_format": _Rule((Mapping,), "a mapping; a type goes to router.parse(schema=…)"),

@@ -46,8 +46,9 @@ class Provider(Protocol):
     secrets: tuple[str, ...]
     """What must be masked in whatever comes from it: the key, and values of configured headers."""
 
-    async def open(self) -> None:
-        """Import what is needed, in a thread. Idempotent; no request is sent."""
+    async def open(self, *, keyed: bool = False) -> None:
+        """Import what is needed, in a thread, also without a key of the row's where calls bring
+        theirs (*keyed*). Idempotent; no request is sent."""
         ...
 
     def known(self, model: str) -> ModelInfo | None:

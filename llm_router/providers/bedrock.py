@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from llm_router.errors import ConfigurationError
+from llm_router.options.request import Secret
 from llm_router.providers.foreign import (
     JSON_BODY,
     Draft,
@@ -22,8 +23,7 @@ from llm_router.providers.foreign import (
     past_tools,
     without_thinking,
 )
-from llm_router.providers.http import Secret
-from llm_router.providers.requests import STAND_IN
+from llm_router.providers.http import STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

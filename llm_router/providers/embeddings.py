@@ -31,11 +31,11 @@ class OpenAIProvider(NativeProvider):
         Raises ProviderError; EmptyResponseError or InvalidResponseError for an answer that has
         not one vector for each text.
         """
-        await self.open()
+        await self.open(keyed=request.deployment.api_key is not None)
         builder, http = self._ready()
         url, headers = builder.target(request.model)
         prepared = Prepared(_address(url, request), headers, self.embed_body(request))
-        response = await self._post(http, prepared, request.answering)
+        response = await self._post(http, prepared, request)
         body = await http.read(response)
         count = len(request.texts)
         answer = read_embeddings(self._openai, response.status, response.headers, body, count)

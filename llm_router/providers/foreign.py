@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from llm_router.answers.completion import Completion
 from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.reasoning import normalise_reasoning
+from llm_router.options.request import Secret
 from llm_router.providers.caching import marked_messages
-from llm_router.providers.http import Secret
+from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.native import NativeProvider
 from llm_router.providers.requests import (
-    STAND_IN,
     Prepared,
     by_litellm,
     config_of,
@@ -195,7 +195,7 @@ class ForeignBuilder:
     def _target(self, model: str) -> _Target:
         with quiet():
             config = self._config(model)
-            headers = dressed(self._found_headers(config, model), self.key, self._row)
+            headers = dressed(self._found_headers(config, model), self._row)
             supported = frozenset(config.get_supported_openai_params(model) or ())
         return _Target(config, headers, supported)
 

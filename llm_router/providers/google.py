@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from llm_router.errors import ConfigurationError, InvalidRequestError
 from llm_router.providers.foreign import JSON_BODY, Draft, ForeignBuilder, parts_of
+from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import quiet
-from llm_router.providers.requests import STAND_IN, copied
+from llm_router.providers.requests import copied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

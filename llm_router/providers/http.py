@@ -27,7 +27,7 @@ from llm_router.errors import (
     ProviderConnectionError,
     ProviderError,
 )
-from llm_router.redaction import MASK
+from llm_router.options.request import Secret
 
 if TYPE_CHECKING:
     import ssl
@@ -38,25 +38,12 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 CLOSING_SECONDS = 2.0
 """How long `aclose` waits for a loop of another thread; it may be busy for longer, or ending."""
+STAND_IN = "llm-router-no-key"
+"""Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
 # aiohttp warns about larger bodies given as bytes, and sends file-like ones piece by piece.
 _PIECEMEAL_BYTES = 2**20
 _PROXY_HINT = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
-
-
-class Secret(str):
-    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
-
-    Tracebacks with local variables (structlog, rich) show reprs.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(MASK)
-
-    def __getitem__(self, key: Any) -> Secret:
-        return Secret(super().__getitem__(key))
 
 
 class HttpClient:
@@ -267,6 +254,22 @@ def _refused_head(response: aiohttp.ClientResponse) -> ProviderError | None:
 def _too_large(response: aiohttp.ClientResponse) -> ProviderError:
     limit = f"{MAX_BODY_BYTES >> 20} MiB"
     return InvalidResponseError(f"The body is larger than {limit}.", status_code=response.status)
+
+
+def filled(headers: Mapping[str, str], key: str) -> dict[str, str]:
+    """Return *headers* with *key* where it belongs; without one nothing is sent there."""
+    sent = {n: value for n, value in headers.items() if key or STAND_IN not in value}
+    for name, value in sent.items():
+        if STAND_IN in value:
+            refuse_line_break(name, key)
+            sent[name] = Secret(value.replace(STAND_IN, key))
+    return sent
+
+
+def refuse_line_break(name: str, value: str) -> None:
+    """Raise ConfigurationError for a value that would end its header and begin another one."""
+    if "\n" in value or "\r" in value:
+        raise ConfigurationError(f"The value of the header {name!r} has a line break in it")
 
 
 def encode_json(body: Mapping[str, Any]) -> bytes:

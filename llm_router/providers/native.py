@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from llm_router.answers.answer import Answer
 from llm_router.answers.models import ModelInfo
 from llm_router.config.checks import missing_credentials
-from llm_router.options.request import RequestPreview
-from llm_router.providers.http import HttpClient, Secret, encode_json
+from llm_router.options.request import RequestPreview, Secret
+from llm_router.providers.http import HttpClient, encode_json, filled
 from llm_router.providers.importing import load_here
 from llm_router.providers.requests import RequestBuilder, masked
 from llm_router.providers.stream import HttpStream
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion
     from llm_router.config.model import ProviderConfig
-    from llm_router.options.request import ProviderRequest
+    from llm_router.options.request import Deployment, ProviderRequest
     from llm_router.providers.requests import Builder, Prepared
     from llm_router.wires.reading import Wire
 
@@ -43,6 +43,10 @@ _SHORTEST_SECRET = 8
 class Asked(Protocol):
     """A request of any operation."""
 
+    @property
+    def deployment(self) -> Deployment: ...
+    @property
+    def answering(self) -> Callable[[str], None] | None: ...
     @property
     def model(self) -> str: ...
 
@@ -59,9 +63,10 @@ class NativeProvider:
         self._http: HttpClient | None = None
         self._opening = threading.Lock()
 
-    async def open(self) -> None:
-        """Import LiteLLM and aiohttp in a thread. Without a needed key there is nothing to open."""
-        if self._builder is None and missing_credentials(self.name, self._row) is None:
+    async def open(self, *, keyed: bool = False) -> None:
+        """Import LiteLLM and aiohttp in a thread. Without a needed key there is nothing to open,
+        unless calls bring theirs (*keyed*)."""
+        if self._builder is None and (keyed or missing_credentials(self.name, self._row) is None):
             await asyncio.to_thread(self._prepare)
 
     def _prepare(self) -> None:
@@ -98,18 +103,18 @@ class NativeProvider:
         return HttpStream(response, reader, lambda answer: self._priced(answer, request))
 
     async def _send(self, request: ProviderRequest) -> tuple[aiohttp.ClientResponse, HttpClient]:
-        await self.open()
+        await self.open(keyed=request.deployment.api_key is not None)
         builder, http = self._ready()
-        return await self._post(http, builder.build(request), request.answering), http
+        return await self._post(http, builder.build(request), request), http
 
     async def _post(
-        self, http: HttpClient, prepared: Prepared, answering: Callable[[str], None] | None
+        self, http: HttpClient, prepared: Prepared, request: Asked
     ) -> aiohttp.ClientResponse:
         """Send one request of any operation; tell the id of its answer as soon as it is known.
 
         The one place where content leaves for a provider whose wire we read.
         """
-        prepared = self._finished(prepared)
+        prepared, answering = self._finished(prepared, request), request.answering
         body, headers = encode_json(prepared.body), prepared.headers
         if prepared.sign is not None:
             headers = {**headers, **await prepared.sign(prepared.url, body)}
@@ -119,9 +124,14 @@ class NativeProvider:
             answering(answer_id)
         return response
 
-    def _finished(self, prepared: Prepared) -> Prepared:
-        """Return what goes out of *prepared*: the last word on a request of any operation."""
-        return prepared
+    def _finished(self, prepared: Prepared, request: Asked) -> Prepared:
+        """Return what goes out of *prepared*: the last word on a request of any operation.
+
+        The key is put in here: the row's, or the call's own, which needs no signature.
+        """
+        own = request.deployment.api_key
+        headers = filled(prepared.headers, self._ready()[0].key if own is None else own)
+        return replace(prepared, headers=headers, sign=None if own else prepared.sign)
 
     def _priced(self, answer: A, request: Asked) -> A:
         return priced(answer, stated(self._row, request.model))
@@ -133,7 +143,7 @@ class NativeProvider:
     def preview(self, request: ProviderRequest) -> RequestPreview:
         """Return the exact request, secrets masked. Needs `open()`; no I/O."""
         builder, _ = self._ready()
-        prepared = self._finished(builder.build(request))
+        prepared = self._finished(builder.build(request), request)
         headers = masked(prepared.headers)
         if prepared.sign is not None:
             headers |= dict.fromkeys(prepared.sign.names, MASK)

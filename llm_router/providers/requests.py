@@ -31,8 +31,8 @@ from llm_router.errors import (
     UnsupportedFeatureError,
 )
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
-from llm_router.options.request import refuse_ours
-from llm_router.providers.http import Secret
+from llm_router.options.request import Secret, refuse_ours
+from llm_router.providers.http import STAND_IN, refuse_line_break
 from llm_router.providers.importing import quiet
 from llm_router.redaction import MASK
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import Message, ProviderRequest
 
-STAND_IN = "llm-router-no-key"
-"""Given to LiteLLM in place of a key: it shows where the key goes, and reads none by itself."""
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
 _VERBATIM = frozenset({"response_format", "metadata", "user"})
@@ -74,7 +72,8 @@ class Signature(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One request as it goes out; what is secret in the headers is a `Secret`."""
+    """One request as it goes out, but for the key, for which `STAND_IN` stands in the headers;
+    what else is secret in them is a `Secret`."""
 
     url: str
     headers: Mapping[str, str]
@@ -248,7 +247,7 @@ class RequestBuilder:
             found = config.validate_environment(
                 {}, model, [], {}, {}, api_key=STAND_IN, api_base=self._base_url
             )
-        return dressed(found, self.key, self._row)
+        return dressed(found, self._row)
 
 
 def by_litellm(provider: str, method: Callable[..., Any], *arguments: Any) -> Any:
@@ -272,24 +271,19 @@ def config_of(litellm: Any, kind: str, model: str) -> Any:
     return found or litellm.OpenAIGPTConfig()
 
 
-def dressed(found: Mapping[str, str], key: Secret, row: ProviderConfig) -> dict[str, str]:
-    """Return the headers that go out: LiteLLM's with the key in them, the row's own over them.
-
-    Without a key none is sent. What a row says of headers may be a secret, and is kept as one.
+def dressed(found: Mapping[str, str], row: ProviderConfig) -> dict[str, str]:
+    """Return the headers that go out, the key still to be put in: LiteLLM's, the row's own over
+    them. What a row says of headers may be a secret, and is kept as one.
     """
     headers = {"User-Agent": "llm_router"}
     for name, value in found.items():
-        if STAND_IN in value:
-            if key:
-                headers[name] = Secret(value.replace(STAND_IN, key))
-        elif "litellm" not in value.lower():
+        if STAND_IN in value or "litellm" not in value.lower():
             headers[name] = value
     theirs = {name.lower() for name in row.headers}
     headers = {n: value for n, value in headers.items() if n.lower() not in theirs}
     headers |= {name: Secret(value) for name, value in row.headers.items()}
     for name, value in headers.items():
-        if "\n" in value or "\r" in value:
-            raise ConfigurationError(f"The value of the header {name!r} has a line break in it")
+        refuse_line_break(name, value)
     return headers
 
 

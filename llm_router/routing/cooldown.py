@@ -59,7 +59,10 @@ class _Record:
 
 
 class Cooldowns:
-    """The health of the deployments of one Router."""
+    """The health of the deployments of one Router.
+
+    Calls with a key of their own have no part in it: whose key is limited is no business of others.
+    """
 
     def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -80,6 +83,8 @@ class Cooldowns:
 
     def state(self, deployment: Deployment) -> State:
         """Return "resting" also while somebody else's probe is out."""
+        if deployment.api_key is not None:
+            return "ready"
         now = self._monotonic()
         if any(now < self._key(key).rests_until for key in _keys_of(deployment)):
             return "resting"
@@ -100,7 +105,7 @@ class Cooldowns:
     def succeeded(self, deployment: Deployment) -> None:
         """A success ends a rest and forgets the failures before it."""
         record = self._records.get(deployment.name)
-        if record is None:
+        if record is None or deployment.api_key is not None:
             return
         if record.rests_until:
             events.emit(events.COOLDOWN_ENDED, deployment=deployment.name, reason=record.reason)
@@ -111,7 +116,7 @@ class Cooldowns:
 
     def failed(self, deployment: Deployment, error: errors.ProviderError) -> None:
         """Count a failure; begin a rest where it is due."""
-        if isinstance(error, _NOT_ITS_FAULT):
+        if isinstance(error, _NOT_ITS_FAULT) or deployment.api_key is not None:
             return
         if isinstance(error, errors.RateLimitError) and error.scope == "platform":
             self._rest_key(deployment, error)
@@ -153,6 +158,8 @@ class Cooldowns:
 
     def health(self, deployment: Deployment) -> Health:
         """Return how *deployment* does and why."""
+        if deployment.api_key is not None:
+            return Health(deployment=deployment.name, state="ready")
         now = self._monotonic()
         record = self._records.get(deployment.name, _NO_RECORD)
         key = max((self._key(k) for k in _keys_of(deployment)), key=lambda r: r.rests_until)

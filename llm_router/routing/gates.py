@@ -122,6 +122,8 @@ class Concurrency:
 def _count(call: Call, deployment: Deployment | None) -> int | None:
     if deployment is None:
         return call.plan.row.concurrency
+    if deployment.api_key is not None:
+        return None
     return call.plan.slots.get(deployment.provider)
 
 

@@ -240,6 +240,7 @@ def wait_before_retry(retry: int, retry_after: float | None, random: Callable[[]
 def _pass_over(call: Call, turn: Turn, error: LLMRouterError) -> None:
     """Keep the reason why a deployment was passed over; it is out of this call."""
     deployment = turn.deployment
+    error.mask(call.secrets_of(deployment))
     call.skipped[deployment.name] = error
     call.rotation.give_up(turn)
     events.emit(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from llm_router.config.checks import is_refused, missing_credentials
+from llm_router.config.checks import is_refused, missing_credentials, travels_in_clear
 from llm_router.config.model import AliasConfig
 from llm_router.errors import ConfigurationError, UnknownAliasError, UnsupportedFeatureError
 from llm_router.options.request import did_you_mean
@@ -14,10 +14,11 @@ from llm_router.options.request import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_router.config.model import RouterConfig
-    from llm_router.options.request import Deployment
+    from llm_router.config.model import ProviderConfig, RouterConfig
+    from llm_router.options.request import Deployment, Secret
 
 _MOST_PLANS = 1024
+_CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 _NO_ALIAS = AliasConfig(model="none/none")
 
 
@@ -50,6 +51,14 @@ class Plan:
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Deployments that cannot be asked, by name, with the reason."""
 
+    def in_session(self, session: str) -> Plan:
+        """Return the plan of a call in a session, by OpenRouter's word for it."""
+        named = (
+            replace(one, openrouter={**one.openrouter, "session_id": session})
+            for one in self.deployments
+        )
+        return replace(self, deployments=tuple(named))
+
     def require_one_model(self) -> None:
         """Raise ConfigurationError where a fallback is another model."""
         models = {deployment.model for deployment in self.deployments}
@@ -69,8 +78,12 @@ class Planner:
         self._config = config
         self._made = lru_cache(_MOST_PLANS)(self._make)
 
-    def plan(self, requested: str, provider: str | None = None) -> Plan:
+    def plan(
+        self, requested: str, provider: str | None = None, api_key: Secret | None = None
+    ) -> Plan:
         """Return who may serve *requested*, an alias or `provider/model`.
+
+        With a key of the call's own that is the first provider alone, whose key it is.
 
         Raises UnknownAliasError, ConfigurationError for an unknown provider,
         UnsupportedFeatureError for one that the policy refuses, and MissingCredentialsError when
@@ -81,9 +94,13 @@ class Planner:
             raise TypeError(
                 f"a model is a str, an alias or `provider/model`, not {type(requested).__name__}"
             )
-        return self._made(requested, provider)
+        plan = self._made(requested, provider, api_key is not None)
+        if api_key is None:
+            return plan
+        keyed = tuple(replace(one, api_key=api_key) for one in plan.deployments)
+        return replace(plan, deployments=keyed)
 
-    def _make(self, requested: str, provider: str | None) -> Plan:
+    def _make(self, requested: str, provider: str | None, keyed: bool) -> Plan:
         alias = None if "/" in requested else requested
         deployments: tuple[Deployment, ...]
         if alias is None:
@@ -97,10 +114,17 @@ class Planner:
             deployments, row = self._by_alias(requested), self._config.aliases[requested]
         rows = self._config.providers
         self._refuse_untrusted(deployments)
-        missing = {
-            d.name: missing_credentials(d.provider, rows[d.provider], d.name) for d in deployments
-        }
-        first = missing[deployments[0].name]
+        primary = deployments[0].provider
+        missing: dict[str, ConfigurationError | None]
+        if keyed:
+            missing = {d.name: _of_another(primary, d) for d in deployments}
+            first = _unfit_for_keys(primary, rows[primary])
+        else:
+            missing = {
+                d.name: missing_credentials(d.provider, rows[d.provider], d.name)
+                for d in deployments
+            }
+            first = missing[deployments[0].name]
         if first is not None:
             raise first
         return Plan(
@@ -176,6 +200,25 @@ class Planner:
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, not {value!r}")
         return Limits(**found)
+
+
+def _of_another(primary: str, deployment: Deployment) -> ConfigurationError | None:
+    if deployment.provider == primary:
+        return None
+    return ConfigurationError(f"the call's api_key is for provider {primary!r} alone")
+
+
+def _unfit_for_keys(name: str, row: ProviderConfig) -> ConfigurationError | None:
+    """Return why no key of a call may go to a provider row; None where one may."""
+    if row.base_url is not None and travels_in_clear(row.base_url):
+        return ConfigurationError(f"the call's api_key would travel in clear over {row.base_url}")
+    for header in row.headers:
+        if header.lower() in _CREDENTIALS:
+            return ConfigurationError(
+                f"the call's api_key would not be used: providers.{name}.headers sends its own "
+                f"{header!r}"
+            )
+    return None
 
 
 def _first(*values: Any) -> Any:

@@ -241,7 +241,7 @@ def make_answer(
         reply = reply.completed(request, model)
         message = reply.content_message(request, model)
         finish = reply.finish(model)
-    tokens = _tokens(request, reply, message, model, cache)
+    tokens = _tokens(request, reply, message, model, upstream, cache)
     now = int(time.time())
     return Answer(
         id=f"gen-{'emb-' if model.dimensions else ''}{now}-{secrets.token_hex(10)}",
@@ -279,6 +279,7 @@ def _tokens(
     reply: Reply,
     message: Mapping[str, Any],
     model: SandboxModel,
+    upstream: Upstream,
     cache: PromptCache,
 ) -> Tokens:
     """Return the counts that the script gives, else those counted."""
@@ -286,7 +287,7 @@ def _tokens(
     inputs = given.get("prompt_tokens_details") or {}
     outputs = given.get("completion_tokens_details") or {}
     prompt = _first_known(given.get("prompt_tokens"), count_prompt(request.body))
-    cached = cache.use(model, request.body, prompt)
+    cached = cache.use(model, upstream, request.body, prompt)
     for name, key in (("cached", "cached_tokens"), ("written", "cache_write_tokens")):
         cached[name] = inputs.get(key, cached[name]) or 0
     reasoning = tokens_of(len(reply.reasoning or ""))

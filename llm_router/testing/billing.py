@@ -24,7 +24,7 @@ from llm_router.testing.catalog import price
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from llm_router.testing.catalog import SandboxModel
+    from llm_router.testing.catalog import SandboxModel, Upstream
 
 _MEDIA_TOKENS = 256
 _MESSAGE_TOKENS = 4
@@ -205,7 +205,7 @@ class Bill:
 
 
 class PromptCache:
-    """The prompt prefixes that each model has seen: the first request writes, the next one reads.
+    """The prompt prefixes that each upstream has seen: the first request writes, the next reads.
 
     A request with breakpoints is remembered up to each of them; one without them up to each of its
     messages, and only by models that cache by themselves, whose writes are free.
@@ -214,13 +214,15 @@ class PromptCache:
     def __init__(self) -> None:
         self._seen: set[tuple[str, bytes]] = set()
 
-    def use(self, model: SandboxModel, body: Mapping[str, Any], prompt: int) -> dict[str, Any]:
+    def use(
+        self, model: SandboxModel, upstream: Upstream, body: Mapping[str, Any], prompt: int
+    ) -> dict[str, Any]:
         """Return the fields of `Tokens` about caching for *prompt* tokens, and remember them."""
         prefixes = list(_prefixes(body))
         marked = [prefix for prefix in prefixes if prefix[2]]
         usable = {"none": [], "explicit": marked, "automatic": marked or prefixes}[model.caching]
         large = {
-            (model.id, digest): min(tokens, prompt)
+            (f"{model.id} {upstream.slug}", digest): min(tokens, prompt)
             for digest, tokens, _mark in usable
             if tokens >= model.cache_minimum
         }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Caching = Literal["none", "automatic", "explicit"]
 
@@ -29,6 +32,10 @@ class Upstream:
     slug: str
     cancels: bool = True
     """Whether a stream that the client leaves is billed only up to there."""
+
+    def is_among(self, names: Iterable[str]) -> bool:
+        """Return whether *names*, slugs or display names, have it."""
+        return not {self.name, self.slug}.isdisjoint(names)
 
 
 _OPENAI = Upstream(name="OpenAI", slug="openai")

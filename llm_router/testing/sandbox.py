@@ -57,6 +57,7 @@ class Sandbox:
         generation_lookups: int = 1,
         generation_seconds: float = 0.0,
         keep_requests: int = 10_000,
+        balance: bool = False,
     ) -> None:
         """Set a sandbox up; it listens once it is entered or started.
 
@@ -64,6 +65,8 @@ class Sandbox:
         `chunks` is the usual number of text chunks in a stream (a chunk a word when None).
         `/generation` answers 404 to the first `generation_lookups` look-ups of an id, and for
         `generation_seconds` after its bill. The latest `keep_requests` requests are kept.
+        With `balance` requests are spread over a model's upstreams, each with a cache of its own,
+        as OpenRouter does; without, the first upstream serves.
         """
         self.api_key = api_key
         self.account_id = ACCOUNT_ID
@@ -76,6 +79,7 @@ class Sandbox:
             chunks=chunks,
             generation_lookups=generation_lookups,
             generation_seconds=generation_seconds,
+            balance=balance,
         )
         self._requests: deque[ReceivedRequest] = deque(maxlen=keep_requests)
         self._thread: threading.Thread | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from collections import Counter
@@ -74,10 +75,12 @@ class Service:
     chunks: int | None
     generation_lookups: int
     generation_seconds: float
+    balance: bool = False
     script: Script = field(default_factory=Script)
     bills: dict[str, Bill] = field(default_factory=dict)
     _lookups: Counter[str] = field(default_factory=Counter)
     _cache: PromptCache = field(default_factory=PromptCache)
+    _balance: Balance = field(default_factory=lambda: Balance())
 
     def respond(self, received: ReceivedRequest, key: str | None, raw: bytes) -> Sending:
         """Return the response to a request; *received* is told its body and its fault."""
@@ -236,10 +239,48 @@ class Service:
         if reply.chunks is None and self.chunks and request.stream:
             reply = replace(reply, chunks=self.chunks)
         upstream = _upstream(request, model, reply.provider)
+        if self.balance and reply.provider is None:
+            upstream = self._balance.choose(request, model, upstream)
         answer = make_answer(request, reply, model, upstream, self._cache)
+        if answer.tokens.cached:
+            self._balance.keep(request, upstream)
         if isinstance(action, FaultPlan):
             return fault_sending(action, answer, self.padding)
         return answer_sending(answer, self.padding)
+
+
+class Balance:
+    """Who serves where OpenRouter's load balancing decides: anyone, but for the conversations that
+    stay: those of a session, and those that were read from a cache.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Upstream] = {}
+        self._random = random.Random(0)
+
+    def choose(self, request: ChatRequest, model: SandboxModel, first: Upstream) -> Upstream:
+        """Return who serves; *first* where an order or a sorting says so."""
+        wanted = request.body.get("provider") or {}
+        if wanted.get("order") or wanted.get("sort"):
+            return first
+        allowed = _allowed(model, wanted) or list(model.upstreams)
+        kept = self._kept.get(self._conversation(request))
+        chosen = kept if kept in allowed else self._random.choice(allowed)
+        if request.body.get("session_id"):
+            self.keep(request, chosen)
+        return chosen
+
+    def keep(self, request: ChatRequest, upstream: Upstream) -> None:
+        """Let the conversation of *request* stay."""
+        self._kept[self._conversation(request)] = upstream
+
+    @staticmethod
+    def _conversation(request: ChatRequest) -> str:
+        """Return its session, else its first system and first other message."""
+        messages = request.body.get("messages") or ()
+        system = [m for m in messages if m.get("role") == "system"][:1]
+        others = [m for m in messages if m.get("role") != "system"][:1]
+        return str(request.body.get("session_id") or dumps([system, others]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +373,7 @@ def _allowed(model: SandboxModel, wanted: Mapping[str, Any]) -> list[Upstream]:
     return [
         upstream
         for upstream in model.upstreams
-        if (not only or upstream.slug in only) and upstream.slug not in ignored
+        if (not only or upstream.is_among(only)) and not upstream.is_among(ignored)
     ]
 
 
@@ -342,8 +383,6 @@ def _upstream(request: ChatRequest, model: SandboxModel, name: str | None) -> Up
         known = (upstream for upstream in model.upstreams if upstream.name == name)
         return next(known, Upstream(name=name, slug=name.lower().replace(" ", "-")))
     wanted = request.body.get("provider") or {}
+    allowed = _allowed(model, wanted) or model.upstreams
     order = wanted.get("order") or ()
-    return min(
-        _allowed(model, wanted) or model.upstreams,
-        key=lambda upstream: order.index(upstream.slug) if upstream.slug in order else 99,
-    )
+    return next((one for name in order for one in allowed if one.is_among([name])), allowed[0])

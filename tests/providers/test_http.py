@@ -23,8 +23,8 @@ from llm_router.errors import (
     LLMRouterError,
     ProviderConnectionError,
 )
+from llm_router.options.request import Secret
 from llm_router.providers import http
-from llm_router.providers.http import Secret
 from tests.providers.loopback import KEY, asking, provider_at, serving
 from tests.providers.openrouter.test_provider import free_port, raw_server
 from tests.providers.scripted import ask, provider

@@ -14,6 +14,7 @@ from llm_router.answers.completion import Completion, Image
 from llm_router.config.model import ProviderConfig
 from llm_router.errors import ConfigurationError, InvalidRequestError, UnsupportedFeatureError
 from llm_router.options.messages import normalise_messages
+from llm_router.providers.http import filled
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.openrouter.provider import OpenRouterBuilder
 from llm_router.providers.registry import WIRES
@@ -62,8 +63,9 @@ def test_every_kind_builds_a_request_without_reading_the_environment(
         assert made.body["messages"] == [{"role": "user", "content": "Hello"}]
         assert {"temperature": 0.5, "top_k": 3, "own": 1}.items() <= made.body.items()
         assert 5 in (made.body.get("max_tokens"), made.body.get("max_completion_tokens"))
-        sent = str(dict(made.headers).items()) + "".join(made.headers.values())
-        assert (key in sent) if key else ("Authorization" not in made.headers)
+        headers = filled(made.headers, key)
+        sent = str(headers.items()) + "".join(headers.values())
+        assert (key in sent) if key else ("Authorization" not in headers)
         assert "from-the-environment" not in sent and "litellm" not in sent.lower()
 
 
@@ -103,7 +105,8 @@ async def test_a_key_of_the_environment_is_a_secret_too(monkeypatch: pytest.Monk
 
 
 def authorization(kind: str, base_url: str | None = BASE, **row: Any) -> str | None:
-    return builder(kind, base_url, **row).build(ask()).headers.get("Authorization")
+    made = builder(kind, base_url, **row)
+    return filled(made.build(ask()).headers, made.key).get("Authorization")
 
 
 # --- options --------------------------------------------------------------------------------
@@ -273,7 +276,7 @@ def test_a_part_of_a_message_is_sent_or_refused_and_never_left_out(kind: str, na
 def test_azure_has_the_deployment_in_its_url_and_a_header_of_its_own(base: str, url: str) -> None:
     made = builder("azure", base, api_key=KEY).build(ask("my gpt", params={"temperature": 0}))
     assert made.url.startswith(f"https://x.openai.azure.com{url}")
-    assert made.headers["api-key"] == KEY and "Authorization" not in made.headers
+    assert filled(made.headers, KEY)["api-key"] == KEY and "Authorization" not in made.headers
     assert made.body["temperature"] == 0
 
 

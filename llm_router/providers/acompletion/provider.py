@@ -29,21 +29,14 @@ from typing import TYPE_CHECKING, Any
 from llm_router.config.checks import missing_credentials
 from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.policy import under_policy
-from llm_router.options.request import RequestPreview
+from llm_router.options.request import RequestPreview, Secret
 from llm_router.providers.acompletion.errors import translate
 from llm_router.providers.caching import marked_messages
-from llm_router.providers.http import Secret
+from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
 from llm_router.providers.native import priced, secrets_of, stated
 from llm_router.providers.openrouter.provider import asked_options, attribution, wire_model
-from llm_router.providers.requests import (
-    STAND_IN,
-    config_of,
-    copied,
-    given_options,
-    masked,
-    messages_for,
-)
+from llm_router.providers.requests import config_of, copied, given_options, masked, messages_for
 from llm_router.providers.stream import EventStream
 from llm_router.wires.openai import OpenAIWire
 
@@ -80,7 +73,7 @@ class AcompletionProvider:
         self._wire = OpenAIWire(self._kind)
         self._litellm: Any = None
 
-    async def open(self) -> None:
+    async def open(self, *, keyed: bool = False) -> None:
         """Import LiteLLM, with what its first call would import, in a thread. Idempotent."""
         if self._litellm is None:
             self._litellm = await asyncio.to_thread(self._load)
@@ -105,11 +98,12 @@ class AcompletionProvider:
         return AcompletionStream(wrapper, self._wire, lambda answer: priced(answer, info))
 
     async def _call(self, request: ProviderRequest) -> Any:
+        own = request.deployment.api_key
         missing = missing_credentials(self.name, self._row)
-        if missing is not None:
+        if missing is not None and own is None:
             raise missing
         await self.open()
-        arguments = self._arguments(request) | self._connection()
+        arguments = self._arguments(request) | self._connection(own)
         ignore_litellms_warnings()
         try:
             return await _without_leftovers(self._litellm.acompletion(**arguments))
@@ -117,10 +111,11 @@ class AcompletionProvider:
             failure = translate(error, self._wire)
         raise failure
 
-    def _connection(self) -> dict[str, Any]:
-        """Return where and with which key; a key of the environment never goes to a base_url."""
+    def _connection(self, own: str | None) -> dict[str, Any]:
+        """Return where and with which key, the call's *own* or the row's; a key of the
+        environment never goes to a base_url."""
         base_url, headers = self._row.base_url, self._headers()
-        key = self._row.key or (STAND_IN if base_url else None)
+        key = own or self._row.key or (STAND_IN if base_url else None)
         region = "vertex_location" if self._kind.startswith("vertex_ai") else "aws_region_name"
         named = {
             "api_key": key and Secret(key),
@@ -196,7 +191,8 @@ class AcompletionProvider:
         body = self._arguments(request)
         body |= body.pop("extra_body", {})
         body["model"] = body["model"].partition("/")[2]
-        key = {"Authorization": Secret("…")} if self._row.key else {}
+        own = request.deployment.api_key
+        key = {"Authorization": Secret("…")} if own or self._row.key else {}
         address = self._row.base_url or f"litellm:{self._kind}"
         return RequestPreview(url=address, headers=masked(key | self._headers()), body=body)
 

@@ -18,14 +18,15 @@ from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ProviderError, ProviderTimeoutError
 from llm_router.options.policy import under_policy
 from llm_router.options.reasoning import normalise_reasoning
-from llm_router.options.request import refuse_ours
+from llm_router.options.request import Secret, refuse_ours
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.embeddings import OpenAIProvider
-from llm_router.providers.http import Secret
+from llm_router.providers.http import STAND_IN, filled
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import read_generation
-from llm_router.providers.requests import STAND_IN, Prepared, dressed
+from llm_router.providers.openrouter.sticking import Sticking
+from llm_router.providers.requests import Prepared, dressed
 from llm_router.wires.error_words import error_class
 from llm_router.wires.openai import OpenAIWire
 
@@ -66,6 +67,7 @@ class OpenRouterProvider(OpenAIProvider):
     ) -> None:
         super().__init__(name, row, OpenAIWire("openrouter", clock))
         self._policy = policy or {}
+        self.sticking = Sticking(clock)
         self._base_url = (row.base_url or OPENROUTER_BASE_URL).removesuffix("/chat/completions")
         self.catalog = Catalog(self._base_url, self._fetch_models, folder=cache_dir, clock=clock)
 
@@ -77,17 +79,25 @@ class OpenRouterProvider(OpenAIProvider):
             return OpenRouterBuilder(OpenrouterConfig(), self._row)
 
     async def _send(self, request: ProviderRequest) -> tuple[aiohttp.ClientResponse, HttpClient]:
-        await self.open()
+        await self.open(keyed=request.deployment.api_key is not None)
         self._ready()
         self.catalog.touch()
         return await super()._send(request)
 
-    def _finished(self, prepared: Prepared) -> Prepared:
-        """Put the policy into a request of any operation, over whatever was asked for."""
-        if not self._policy:
-            return prepared
+    def _finished(self, prepared: Prepared, request: Asked) -> Prepared:
+        """Put the session's upstream, and over whatever was asked for the policy, into a request
+        of any operation."""
         endpoint = prepared.url.removeprefix(self._base_url)
-        return replace(prepared, body=under_policy(self._policy, endpoint, prepared.body))
+        body, headers = prepared.body, prepared.headers
+        if getattr(request, "stick", None) is not None:
+            body = self.sticking.preferring(request, body)
+        if self._policy:
+            body = under_policy(self._policy, endpoint, body)
+        if endpoint != "/chat/completions" and "session_id" in body:
+            # The body of other operations has no such field in the specification.
+            headers = {**headers, "x-session-id": str(body["session_id"])}
+            body = {name: value for name, value in body.items() if name != "session_id"}
+        return super()._finished(replace(prepared, body=body, headers=headers), request)
 
     def embed_body(self, request: EmbedRequest) -> dict[str, Any]:
         """Return the body, OpenRouter's own options in it."""
@@ -96,6 +106,8 @@ class OpenRouterProvider(OpenAIProvider):
 
     def _priced(self, answer: A, request: Asked) -> A:
         """Add what the catalogue's prices make of the usage, where it is in memory."""
+        if getattr(request, "stick", None) is not None:
+            self.sticking.learn(request, answer)
         computed = self.catalog.cost_of(request.model, answer.model, answer.usage)
         if computed is None:
             return answer
@@ -122,7 +134,7 @@ class OpenRouterProvider(OpenAIProvider):
         await self.open()
         builder, http = self._ready()
         assert isinstance(builder, OpenRouterBuilder)
-        headers = {**builder.headers, "Connection": "close"}
+        headers = {**filled(builder.headers, builder.key), "Connection": "close"}
         what = path.partition("?")[0]
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
@@ -161,7 +173,7 @@ class OpenRouterBuilder:
         found |= attribution(row.app)
         self.key = Secret(row.key)
         self.keyed = bool(row.key or row.headers)
-        self.headers: Mapping[str, str] = dressed(found, self.key, row)
+        self.headers: Mapping[str, str] = dressed(found, row)
 
     def build(self, request: ProviderRequest) -> Prepared:
         """Return the request with every key that was asked for, and no other."""

@@ -25,7 +25,7 @@ from llm_router.options.openrouter import (
     merge_openrouter_options,
 )
 from llm_router.options.request import PARAM_NAMES
-from llm_router.providers.http import encode_json
+from llm_router.providers.http import encode_json, filled
 from llm_router.providers.importing import load_here
 from llm_router.providers.openrouter.provider import (
     OpenRouterBuilder,
@@ -226,7 +226,8 @@ def test_header_with_a_line_break_is_refused_without_showing_it() -> None:
     from litellm.llms.openrouter.chat.transformation import OpenrouterConfig
 
     with pytest.raises(ConfigurationError, match="Authorization") as caught:
-        OpenRouterBuilder(OpenrouterConfig(), ProviderConfig(api_key=SecretStr(KEY + "\n")))
+        row = OpenRouterBuilder(OpenrouterConfig(), ProviderConfig(api_key=SecretStr(KEY + "\n")))
+        filled(row.headers, row.key)
     assert KEY not in str(caught.value)
 
 
