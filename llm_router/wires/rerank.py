@@ -1,0 +1,87 @@
+"""Scores of OpenRouter's `POST /rerank`: bytes in, Ranking out.
+
+The wire echoes every document; the caller's own are used and the echo is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from llm_router.answers.ranking import Ranked, Ranking
+from llm_router.errors import EmptyResponseError, InvalidResponseError
+from llm_router.usage import Cost, Usage
+from llm_router.wires import parts
+from llm_router.wires.errors import context, header
+from llm_router.wires.json_values import (
+    UnreadableError,
+    object_or_empty,
+    objects,
+    read_json,
+    text_or_none,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from llm_router.wires.openai import OpenAIWire
+
+
+def read_ranking(
+    wire: OpenAIWire,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    documents: Sequence[str],
+    top_n: int | None,
+) -> Ranking:
+    """Return the scores of *documents*, or raise the ProviderError that the answer is.
+
+    Another number of scores than was asked for, or one that is nobody's or no number, is not an
+    answer. *wire* reads what is no answer at all.
+    """
+    if status != 200:
+        raise wire.read_error(status, headers, body)
+    answer = _loads(body)
+    if "results" not in answer:
+        # An error inside a 200, a page, or nothing: as for chat, whose answer it is not either.
+        wire.read_answer(status, headers, body)
+        raise InvalidResponseError("The answer has no scores in it", status_code=200)
+    items = objects(answer["results"])
+    wanted = min(top_n or len(documents), len(documents))
+    results = _results(items, documents)
+    if len(items) != wanted or len(results) != wanted:
+        kind = InvalidResponseError if items else EmptyResponseError
+        raise kind(
+            f"The answer has {len(results)} sound scores for {wanted} documents",
+            **context(headers, answer) | {"status_code": 200},
+        )
+    report = object_or_empty(answer.get("usage"))
+    return Ranking(
+        results=results,
+        model=text_or_none(answer.get("model")),
+        upstream_provider=text_or_none(answer.get("provider")),
+        response_id=text_or_none(answer.get("id")) or header(headers, "X-Generation-Id"),
+        usage=parts.usage_of(report) if report else Usage(),
+        cost=parts.cost_of(report) if report else Cost(),
+    )
+
+
+def _loads(body: bytes) -> dict[str, Any]:
+    try:
+        return object_or_empty(read_json(body))
+    except UnreadableError:
+        return {}
+
+
+def _results(items: list[dict[str, Any]], documents: Sequence[str]) -> tuple[Ranked, ...]:
+    """Return what is sound of *items*, one a document, the best first."""
+    found: dict[int, Ranked] = {}
+    for item in items:
+        index, score = item.get("index"), item.get("relevance_score")
+        if type(index) is not int or not 0 <= index < len(documents):
+            continue
+        if type(score) in (int, Decimal) and math.isfinite(score):
+            found[index] = Ranked(index=index, score=float(score), document=documents[index])
+    return tuple(sorted(found.values(), key=lambda ranked: -ranked.score))
