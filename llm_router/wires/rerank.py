@@ -82,6 +82,6 @@ def _results(items: list[dict[str, Any]], documents: Sequence[str]) -> tuple[Ran
         index, score = item.get("index"), item.get("relevance_score")
         if type(index) is not int or not 0 <= index < len(documents):
             continue
-        if type(score) in (int, Decimal) and math.isfinite(score):
+        if (type(score) is int or isinstance(score, Decimal)) and math.isfinite(score):
             found[index] = Ranked(index=index, score=float(score), document=documents[index])
     return tuple(sorted(found.values(), key=lambda ranked: -ranked.score))
