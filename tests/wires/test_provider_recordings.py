@@ -14,13 +14,14 @@ import pytest
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
 from llm_router.wires.anthropic import AnthropicWire
-from llm_router.wires.base import Wire
 from llm_router.wires.cohere import CohereWire
 from llm_router.wires.converse import ConverseWire
 from llm_router.wires.gemini import GeminiWire
 from llm_router.wires.ollama import OllamaWire
 from llm_router.wires.openai import OpenAIWire
+from llm_router.wires.reading import Wire
 from tests import recordings
+from tests.wires.figures import assert_nothing_invented, read_by
 from tests.wires.frames import frames_in
 from tests.wires.mutations import damaged, verdict
 from tests.wires.wire_bodies import cut_points, pieces
@@ -143,25 +144,10 @@ def test_a_stream_cut_before_its_end_is_never_a_whole_answer(name: str) -> None:
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_what_an_answer_counts_and_names_stands_in_its_bytes(name: str) -> None:
     raw, dice = body_of(name), random.Random(name)
+    headers, wire = RECORDINGS[name]["headers"], wire_of(name)
     for body in (raw, *(damaged(raw, dice) for _ in range(50))):
-        found = outcome(name, [body])
-        if isinstance(found, Completion):
-            assert_nothing_invented(found, body + json.dumps(RECORDINGS[name]["headers"]).encode())
-
-
-def assert_nothing_invented(found: Completion, body: bytes) -> None:
-    usage, numbers = found.usage, {int(digits) for digits in re.findall(rb"\d{1,20}", body)}
-    cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-    for figure, parts in (
-        (usage.input_tokens, cached),
-        (usage.output_tokens, usage.reasoning_tokens or 0),
-        *((part, 0) for part in (usage.total_tokens, usage.reasoning_tokens)),
-        *((part, 0) for part in (usage.cache_read_tokens, usage.cache_write_tokens)),
-    ):
-        assert figure is None or {figure, figure - parts} & numbers
-    shown = body.replace(rb"\ud83d", "\ufffd".encode())  # Half a character is shown like this.
-    for text in (found.response_id, found.model):
-        assert text is None or text.encode() in shown
+        for said in read_by(wire, RECORDINGS[name]["status"], headers, body):
+            assert_nothing_invented(said, body, headers)
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
