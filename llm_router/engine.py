@@ -91,7 +91,7 @@ class Engine:
         plan = self.planner.plan(model, options.get("provider"))
         self.planner.limits(plan, options)
         if operation.same_model:
-            plan.require_one_model()
+            plan.require_one_model(operation.name)
         return CallScope(self, operation, plan, options)
 
     async def answer(self, operation: Operation[A], model: str, options: Mapping[str, Any]) -> A:

@@ -122,4 +122,6 @@ def test_usage_as_data_keeps_what_is_unknown() -> None:
         "cache_read_tokens": None,
         "cache_write_tokens": None,
         "reasoning_tokens": None,
+        "units": None,
+        "unit": None,
     }

@@ -22,7 +22,7 @@ class Ranked:
         return {"index": self.index, "score": self.score, "document": self.document}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Ranking(Answer):
     """The documents that answer a query best, the best one first. `store: full` keeps no scores."""
 
@@ -32,5 +32,6 @@ class Ranking(Answer):
         # super() does not work here: a dataclass with slots is another class than this body's.
         return {**Answer.to_dict(self), "results": [result.to_dict() for result in self.results]}
 
-    def __repr__(self) -> str:
-        return f"Ranking({len(self.results)}, model={self.model!r}, cost={self.cost.total})"
+    def gist(self) -> str:
+        best = self.results[0] if self.results else None
+        return "" if best is None else f"{best.index} first of {len(self.results)}"

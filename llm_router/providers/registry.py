@@ -73,6 +73,6 @@ def build_provider(name: str, row: ProviderConfig) -> Chat:
         from llm_router.providers.openrouter.provider import OpenRouterProvider
 
         return OpenRouterProvider(name, row)
-    from llm_router.providers.embeddings import OpenAIProvider
+    from llm_router.providers.openai import OpenAIProvider
 
     return OpenAIProvider(name, row, OpenAIWire(kind))

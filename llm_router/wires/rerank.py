@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.ranking import Ranked, Ranking
 from llm_router.errors import EmptyResponseError, InvalidResponseError
-from llm_router.usage import Cost, Usage
-from llm_router.wires import parts
-from llm_router.wires.errors import context, header
-from llm_router.wires.json_values import (
-    UnreadableError,
-    object_or_empty,
-    objects,
-    read_json,
-    text_or_none,
-)
+from llm_router.wires.errors import context
+from llm_router.wires.json_values import objects
+from llm_router.wires.tasks import known, object_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,13 +34,7 @@ def read_ranking(
     Another number of scores than was asked for, or one that is nobody's or no number, is not an
     answer. *wire* reads what is no answer at all.
     """
-    if status != 200:
-        raise wire.read_error(status, headers, body)
-    answer = _loads(body)
-    if "results" not in answer:
-        # An error inside a 200, a page, or nothing: as for chat, whose answer it is not either.
-        wire.read_answer(status, headers, body)
-        raise InvalidResponseError("The answer has no scores in it", status_code=200)
+    answer = object_with("results", wire, status, headers, body)
     items = objects(answer["results"])
     wanted = min(top_n or len(documents), len(documents))
     results = _results(items, documents)
@@ -57,22 +44,7 @@ def read_ranking(
             f"The answer has {len(results)} sound scores for {wanted} documents",
             **context(headers, answer) | {"status_code": 200},
         )
-    report = object_or_empty(answer.get("usage"))
-    return Ranking(
-        results=results,
-        model=text_or_none(answer.get("model")),
-        upstream_provider=text_or_none(answer.get("provider")),
-        response_id=text_or_none(answer.get("id")) or header(headers, "X-Generation-Id"),
-        usage=parts.usage_of(report) if report else Usage(),
-        cost=parts.cost_of(report) if report else Cost(),
-    )
-
-
-def _loads(body: bytes) -> dict[str, Any]:
-    try:
-        return object_or_empty(read_json(body))
-    except UnreadableError:
-        return {}
+    return Ranking(results=results, **known(headers, answer))
 
 
 def _results(items: list[dict[str, Any]], documents: Sequence[str]) -> tuple[Ranked, ...]:
