@@ -213,6 +213,8 @@ class AliasConfig(_Part):
     """Prompt-cache breakpoints where the provider needs them."""
     store: Literal["none", "metadata", "full"] | None = None
     """What the ledger keeps of this alias's calls."""
+    batch_size: Count | None = None
+    """Of `embed`: how many texts a request has at most (96); fewer once an upstream says so."""
 
 
 class RetentionConfig(_Part):

@@ -73,7 +73,8 @@ class CommonOptions(TypedDict, total=False):
     deadline: float | None
     """Seconds for the whole call (a stream: until its first content), retries included."""
     max_attempts: int | None
-    """How many requests the call may send, retries, fallbacks and re-asks together."""
+    """How many requests the call may send, retries, fallbacks and re-asks together; `embed` for
+    each batch of texts."""
 
 
 class CallOptions(Params, CommonOptions, total=False):
