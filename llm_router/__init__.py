@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ToolCall,
     )
     from llm_router.answers.embeddings import Embeddings
+    from llm_router.answers.ranking import Ranked, Ranking
     from llm_router.config.model import RouterConfig
     from llm_router.errors import *
     from llm_router.options.parts import AudioPart, FilePart, ImagePart, VideoPart
@@ -41,10 +42,10 @@ __all__ = [
     "InvalidRequestError", "InvalidResponseError", "LLMRouterError", "LedgerError",
     "MissingCredentialsError", "ModelNotFoundError", "NoEndpointError", "ParsedCompletion",
     "PermissionDeniedError", "ProviderConnectionError", "ProviderError", "ProviderTimeoutError",
-    "ProviderUnavailableError", "RateLimitError", "RefusalError", "RequestTooLargeError",
-    "Router", "RouterConfig", "SchemaValidationError", "StreamInterruptedError",
-    "StructuredOutputError", "SyncCompletionStream", "SyncRouter", "ToolCall",
-    "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage",
+    "ProviderUnavailableError", "Ranked", "Ranking", "RateLimitError", "RefusalError",
+    "RequestTooLargeError", "Router", "RouterConfig", "SchemaValidationError",
+    "StreamInterruptedError", "StructuredOutputError", "SyncCompletionStream", "SyncRouter",
+    "ToolCall", "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage",
     "VideoPart", "arguments_for", "format_usd", "tool_result",
 ]  # fmt: skip
 
@@ -54,6 +55,7 @@ _HOMES = {
         "Audio", "Citation", "Completion", "Image", "ParsedCompletion", "ToolCall",
     ),
     "answers.embeddings": ("Embeddings",),
+    "answers.ranking": ("Ranked", "Ranking"),
     "config.model": ("RouterConfig",),
     "options.parts": ("AudioPart", "FilePart", "ImagePart", "VideoPart"),
     "options.tools": ("arguments_for", "tool_result"),

@@ -56,6 +56,8 @@ class Engine:
         self.cooldowns = Cooldowns(clock.monotonic, clock.wall)
         self.modes = ModeMemory()
         self.schemas = SchemaCache()
+        self.batch_sizes: dict[str, int] = {}
+        """How many texts a deployment was found to take in a request, by its name."""
         self.ledger = _build_ledger(config) if ledger is None else ledger
         self.providers: dict[str, Any] = {}
         recorders = () if self.ledger is None else (self.ledger,)
@@ -92,7 +94,7 @@ class Engine:
         plan = self.plan(model, options)
         self.planner.limits(plan, options)
         if operation.same_model:
-            plan.require_one_model()
+            plan.require_one_model(operation.name)
         return CallScope(self, operation, plan, options)
 
     def plan(self, model: str, options: Mapping[str, Any]) -> Plan:

@@ -10,7 +10,8 @@ from llm_router.config.model import RouterConfig
 from llm_router.engine import Engine
 from llm_router.errors import LedgerError, UnsupportedFeatureError
 from llm_router.operations.chat import Chat, ChatStream
-from llm_router.operations.embeddings import Embed
+from llm_router.operations.embeddings import Batches, Embed, embed_all
+from llm_router.operations.rerank import Rerank
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
 from llm_router.options.values import check_values, no_attribute
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
+    from llm_router.answers.ranking import Ranking
     from llm_router.answers.records import Observer
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
@@ -220,12 +222,34 @@ class Router:
     ) -> Embeddings:
         """Return one vector for each of *texts*, in their order.
 
+        Many texts go out in batches (the alias's `batch_size`), one after the other: `deadline`
+        is that of them all, `max_attempts` of each.
+
         *dimensions* shortens the vectors where the model can; *input_type* says what they are for
         ("search_query", "search_document") where the model asks. An alias must fall back to the
         same model only: else it is a ConfigurationError. Raises what `complete` does, and
         UnsupportedFeatureError where no deployment of the alias serves vectors.
         """
+        engine = self._engine
         question = Embed.ask(texts, dimensions, input_type, options)
+        async with engine.call(question, model, options) as call:
+            step = Batches(question, call, engine.provider, engine.batch_sizes)
+            return await embed_all(step, len(question.question.texts))
+
+    async def rerank(
+        self,
+        model: str,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Ranking:
+        """Return *documents* as they answer *query*, the best first, the best *top_n* only.
+
+        Raises what `complete` does, and UnsupportedFeatureError where no deployment ranks.
+        """
+        question = Rerank.ask(query, documents, top_n, options)
         return await self._engine.answer(question, model, options)
 
     def explain(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
+    from llm_router.answers.ranking import Ranking
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.config.model import RouterConfig
     from llm_router.ledger.ledger import Ledger
@@ -227,6 +228,20 @@ class SyncRouter:
             lambda: self._router.embed(
                 model, texts, dimensions=dimensions, input_type=input_type, **options
             )
+        )
+
+    def rerank(
+        self,
+        model: str,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Ranking:
+        """See `Router.rerank`."""
+        return self._call(
+            lambda: self._router.rerank(model, query, documents, top_n=top_n, **options)
         )
 
 

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CostSource = Literal["provider", "local", "unknown"]
-_Number = TypeVar("_Number", int, Decimal)
+Unit = Literal["character", "image", "search", "search_unit", "second"]
+"""What an operation is billed by where it is not tokens; seconds are those of sound."""
+_Number = TypeVar("_Number", int, float, Decimal)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Usage:
-    """What one answer consumed, in tokens as the provider counted them.
+    """What one answer consumed: tokens as the provider counted them, and the operation's own units.
 
     None means that the provider did not say. Parts are inside their totals: cache reads and
     writes are part of `input_tokens`. `reasoning_tokens` is normally part of `output_tokens`, but
@@ -30,8 +33,12 @@ class Usage:
     cache_write_tokens: int | None = None
     """Input tokens written to the provider's prompt cache."""
     reasoning_tokens: int | None = None
+    units: float | None = None
+    """How many of `unit`: images and searches that came, characters that were sent, seconds and
+    search units as the provider says."""
+    unit: Unit | None = None
 
-    def to_dict(self) -> dict[str, int | None]:
+    def to_dict(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __repr__(self) -> str:
@@ -43,7 +50,10 @@ class Usage:
         known = list(usages)
         if len(known) == 1:
             return known[0]
-        return cls(**{f.name: _sum(getattr(usage, f.name) for usage in known) for f in fields(cls)})
+        unit: Unit | None = _same(usage.unit for usage in known)
+        names = [f.name for f in fields(cls) if f.name != "unit" and (unit or f.name != "units")]
+        sums = {name: _sum(getattr(usage, name) for usage in known) for name in names}
+        return cls(**sums, unit=unit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -183,6 +193,6 @@ def _joint_source(costs: list[Cost]) -> CostSource:
     return "local" if any(cost.source == "local" for cost in costs) else "provider"
 
 
-def _same(values: Iterable[bool | None]) -> bool | None:
+def _same(values: Iterable[_Value | None]) -> _Value | None:
     found = set(values)
     return found.pop() if len(found) == 1 else None

@@ -13,15 +13,22 @@ from llm_router.usage import Cost, Usage, format_usd
 
 MONEY = st.decimals(min_value=0, max_value=1000, places=12)
 TOKENS = st.none() | st.integers(0, 10**9)
-USAGES = st.builds(Usage, **{field.name: TOKENS for field in fields(Usage)})
+COUNTS = [field.name for field in fields(Usage) if field.name != "unit"]
+USAGES = st.builds(Usage, unit=st.just("second"), **dict.fromkeys(COUNTS, TOKENS))
 
 
 @given(st.lists(USAGES, min_size=1, max_size=5))
 def test_a_sum_of_usage_knows_a_field_only_when_every_part_does(usages: list[Usage]) -> None:
     total = Usage.sum(usages)
-    for field in fields(Usage):
-        parts = [getattr(usage, field.name) for usage in usages]
-        assert getattr(total, field.name) == (None if None in parts else sum(parts))
+    for name in COUNTS:
+        parts = [getattr(usage, name) for usage in usages]
+        assert getattr(total, name) == (None if None in parts else sum(parts))
+    assert total.unit == "second"
+
+
+def test_units_of_two_kinds_are_not_added() -> None:
+    two = [Usage(input_tokens=1, units=2, unit="image"), Usage(input_tokens=1, units=3.5)]
+    assert Usage.sum(two) == Usage(input_tokens=2)
 
 
 def test_a_sum_of_nothing_is_unknown() -> None:
@@ -122,4 +129,6 @@ def test_usage_as_data_keeps_what_is_unknown() -> None:
         "cache_read_tokens": None,
         "cache_write_tokens": None,
         "reasoning_tokens": None,
+        "units": None,
+        "unit": None,
     }

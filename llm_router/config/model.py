@@ -230,6 +230,8 @@ class AliasConfig(_Part):
     """How long (`1h`) a session stays at the OpenRouter upstream that served it from its cache."""
     store: Literal["none", "metadata", "full"] | None = None
     """What the ledger keeps of this alias's calls."""
+    batch_size: Count | None = None
+    """Of `embed`: how many texts a request has at most (96); fewer once an upstream says so."""
 
 
 class PolicyConfig(_Part):

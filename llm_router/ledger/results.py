@@ -27,7 +27,7 @@ _COST = {f.name: f.name if f.name == "is_byok" else f"cost_{f.name}" for f in fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """Tokens and USD as in `Usage` and `Cost`."""
+    """Tokens, counted units and USD as in `Usage` and `Cost`."""
 
     input_tokens: Tokens | None
     output_tokens: Tokens | None
@@ -35,6 +35,8 @@ class Bill:
     cache_read_tokens: Tokens | None
     cache_write_tokens: Tokens | None
     reasoning_tokens: Tokens | None
+    units: float | None
+    unit: str | None
     cost_total: Decimal | None
     cost_reported: Decimal | None
     cost_upstream: Decimal | None
@@ -198,8 +200,8 @@ def columns(row: Any) -> dict[str, Any]:
 
 def bill(usage: Usage | None, cost: Cost | None) -> dict[str, Any]:
     """Return the columns of a bill by name; None where nobody said."""
-    tokens = {name: getattr(usage, name, None) for name in _USAGE}
-    return tokens | {column: getattr(cost, name, None) for name, column in _COST.items()}
+    counted = {name: getattr(usage, name, None) for name in _USAGE}
+    return counted | {column: getattr(cost, name, None) for name, column in _COST.items()}
 
 
 def read(row: type[R], values: Mapping[Any, Any]) -> R:

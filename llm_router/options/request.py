@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
@@ -16,6 +16,7 @@ Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
 """Text, or chat messages of the OpenAI shape, in which an answer is its own message."""
 CachePolicy = Literal["off", "auto", "5m", "1h"]
+Q = TypeVar("Q")
 
 
 class Secret(str):
@@ -92,7 +93,8 @@ class CommonOptions(TypedDict, total=False):
     api_key: str | None
     """Sent in place of the row's key, to the alias's first provider alone, and kept nowhere."""
     max_attempts: int | None
-    """How many requests the call may send, retries, fallbacks and re-asks together."""
+    """How many requests the call may send, retries, fallbacks and re-asks together; `embed` for
+    each batch of texts."""
 
 
 class CallOptions(Params, CommonOptions, total=False):
@@ -191,13 +193,11 @@ class ProviderRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedRequest:
-    """One attempt of `embed` as an adapter gets it."""
+class TaskRequest(Generic[Q]):
+    """One attempt of an operation beside chat as an adapter gets it."""
 
     deployment: Deployment
-    texts: Sequence[str]
-    dimensions: int | None = None
-    input_type: str | None = None
+    question: Q
     openrouter: Mapping[str, Any] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     user: str | None = None

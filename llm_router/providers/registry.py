@@ -73,6 +73,6 @@ def build_provider(name: str, row: ProviderConfig, policy: Mapping[str, Any] | N
         from llm_router.providers.openrouter.provider import OpenRouterProvider
 
         return OpenRouterProvider(name, row, policy=policy)
-    from llm_router.providers.embeddings import OpenAIProvider
+    from llm_router.providers.openai import OpenAIProvider
 
     return OpenAIProvider(name, row, OpenAIWire(kind))

@@ -96,6 +96,7 @@ class Call:
         self.secrets_of = secrets_of
         self.begun = clock.monotonic()
         self.deadline_at = self.begun + limits.deadline
+        self._deployments = deployments
         self.rotation = Rotation(deployments, cooldowns.resting)
         self.attempts: list[Attempt] = []
         self.errors: list[ProviderError] = []
@@ -108,12 +109,13 @@ class Call:
         self.ended = False
         self.leave: Leave | None = None
         self._sent = 0
+        self._allowed = limits.max_attempts
         if observers.listening():
             observers.tell("request_started", started)
 
     @property
     def attempts_left(self) -> int:
-        return self.limits.max_attempts - self._sent
+        return self._allowed - self._sent
 
     @property
     def time_left(self) -> float:
@@ -131,6 +133,17 @@ class Call:
         """Note the id of the answer on its way: what is lost from here on is billed too."""
         if self.running is not None:
             self.running.response_id = response_id
+
+    def allow_another(self) -> None:
+        """Allow one attempt more: the last one only taught how to ask."""
+        self._allowed += 1
+
+    def begin_part(self) -> None:
+        """Begin another part of a long question: all attempts anew, those at rest last."""
+        self._allowed = self._sent + self.limits.max_attempts
+        ready = self.cooldowns.ready_first(self._deployments)
+        self.rotation = Rotation(ready, self.cooldowns.resting)
+        self.errors, self.skipped = [], {}
 
     def take_back(self) -> None:
         """Uncount an attempt for which nothing was sent."""

@@ -59,15 +59,15 @@ class Plan:
         )
         return replace(self, deployments=tuple(named))
 
-    def require_one_model(self) -> None:
-        """Raise ConfigurationError where a fallback is another model."""
+    def require_one_model(self, operation: str) -> None:
+        """Raise ConfigurationError where a fallback is another model than *operation* can have."""
         models = {deployment.model for deployment in self.deployments}
         if len(models) > 1:
             raise ConfigurationError(
-                f"alias {self.alias!r} cannot embed: it falls back to another model "
-                f"({', '.join(sorted(models))}), whose vectors cannot be compared",
+                f"alias {self.alias!r} cannot {operation}: it falls back to another model "
+                f"({', '.join(sorted(models))}), whose answers cannot be compared",
                 alias=self.alias,
-                hint="Let an alias for embeddings fall back to the same model at other providers.",
+                hint="Let such an alias fall back to the same model at other providers.",
             )
 
 

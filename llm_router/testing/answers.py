@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import itertools
 import math
-import random
 import re
 import secrets
-import struct
 import time
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from llm_router.testing import operations
 from llm_router.testing.billing import (
     Bill,
     PromptCache,
     Tokens,
     count_prompt,
     dumps,
-    texts_to_embed,
     tokens_of,
     usage_of,
 )
@@ -41,7 +38,7 @@ Finish = tuple[str | None, str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A resolved answer of one model to one request: a completion, or vectors."""
+    """A resolved answer of one model to one request: a completion, vectors, scores."""
 
     id: str
     created: int
@@ -71,7 +68,7 @@ class Answer:
             is_byok=byok,
             finish_reason=self.finish[0],
             native_finish_reason=self.finish[1],
-            api_type="embeddings" if self.model.dimensions else "completions",
+            api_type=self.model.output.replace("text", "completions"),
         )
 
     def cancelled_bill(self, sent: int) -> Bill:
@@ -98,7 +95,8 @@ class Answer:
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body."""
-        body = self._embeddings() if self.request.embeds else self._completion()
+        kind = operations.KINDS.get(self.model.output)
+        body = self._completion() if kind is None else kind.body(self)
         return self._without_omitted({**body, "usage": self.usage, **self.reply.fields})
 
     def json(self) -> bytes:
@@ -113,23 +111,6 @@ class Answer:
             "message": self.message,
         }
         return self._head("chat.completion") | {"system_fingerprint": None, "choices": [choice]}
-
-    def _embeddings(self) -> dict[str, Any]:
-        size = int(self.request.body.get("dimensions") or self.model.dimensions or 1)
-        vectors = [unit_vector(text, size) for text in texts_to_embed(self.request.body)]
-        packed = self.request.body.get("encoding_format") == "base64"
-        data = [
-            {"object": "embedding", "index": i, "embedding": _packed(v) if packed else v}
-            for i, v in enumerate(vectors)
-        ]
-        # As recorded: no `created`, and the model without its author.
-        return {
-            "id": self.id,
-            "object": "list",
-            "model": self.model.echoed.rpartition("/")[2],
-            "provider": self.upstream.name,
-            "data": data,
-        }
 
     def sse(
         self,
@@ -237,14 +218,15 @@ def make_answer(
     """Resolve *reply* into the answer of *model*, its tokens counted and priced."""
     message: dict[str, Any] = {}
     finish: Finish = (None, None)
-    if not request.embeds:
+    kind = operations.KINDS.get(model.output)
+    if kind is None:
         reply = reply.completed(request, model)
         message = reply.content_message(request, model)
         finish = reply.finish(model)
     tokens = _tokens(request, reply, message, model, upstream, cache)
     now = int(time.time())
     return Answer(
-        id=f"gen-{'emb-' if model.dimensions else ''}{now}-{secrets.token_hex(10)}",
+        id=f"gen-{kind.prefix if kind else ''}{now}-{secrets.token_hex(10)}",
         created=now,
         request=request,
         reply=reply,
@@ -259,19 +241,6 @@ def make_answer(
 
 def data_line(value: Any) -> bytes:
     return f"data: {dumps(value)}\n\n".encode(errors="surrogatepass")
-
-
-def unit_vector(text: str, size: int) -> list[float]:
-    """Return a vector of length 1 that only *text* decides: the same text, the same vector."""
-    draw = random.Random(text.encode(errors="surrogatepass")).uniform  # seeded by its hash
-    vector = [draw(-1, 1) for _ in range(size)]
-    length = math.hypot(*vector)
-    return [value / length for value in vector]
-
-
-def _packed(vector: list[float]) -> str:
-    """Return base64 of little-endian 32-bit floats."""
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def _tokens(
@@ -295,6 +264,7 @@ def _tokens(
         prompt=prompt,
         completion=_first_known(given.get("completion_tokens"), reasoning + _count_answer(message)),
         reasoning=outputs.get("reasoning_tokens", reasoning),
+        units=given.get("search_units") or operations.units(request, model),
         **cached,
     )
 
@@ -318,8 +288,9 @@ def _laid_over(usage: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = {**merged[key], **value} if both else value
     if "total_tokens" not in given:
-        completion = merged.get("completion_tokens") or 0
-        merged["total_tokens"] = (merged["prompt_tokens"] or 0) + completion
+        counted = [merged.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if counted != [None, None]:
+            merged["total_tokens"] = sum(count or 0 for count in counted)
     return merged
 
 

@@ -5,7 +5,8 @@ Tokens follow one simple rule, so that a test can foresee them:
 - a prompt is 1 token per 4 characters (rounded up) of all texts, tool calls, tool definitions and
   response formats in it, plus 4 tokens a message, plus 256 for each image, file, audio or video;
 - an answer is 1 token per 4 characters (rounded up) of its text, reasoning, refusal and tool calls;
-- each text to embed is 1 token per 4 characters (rounded up).
+- each text to embed or to rank is 1 token per 4 characters (rounded up), the query too;
+- ranking up to 100 documents is one search unit.
 """
 
 from __future__ import annotations
@@ -68,9 +69,12 @@ def text_of(part: Mapping[str, Any]) -> str:
     return part["text"] if part.get("type") == "text" else ""
 
 
-def texts_to_embed(body: Mapping[str, Any]) -> list[str]:
-    """Return the inputs of a request for embeddings; what is not text as its JSON."""
-    given = body.get("input") or []
+def texts_in(body: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a request that is no chat; what is not text as its JSON."""
+    if body.get("messages"):
+        return []
+    ranked = [body["query"], *body["documents"]] if "documents" in body else []
+    given = body.get("input") or ranked
     one = isinstance(given, str) or (given and isinstance(given[0], int))
     return [text if isinstance(text, str) else dumps(text) for text in ([given] if one else given)]
 
@@ -78,7 +82,7 @@ def texts_to_embed(body: Mapping[str, Any]) -> list[str]:
 def count_prompt(body: Mapping[str, Any]) -> int:
     """Count the prompt tokens of a request by the rule of this module."""
     added = [body[key] for key in ("tools", "response_format") if body.get(key)]
-    extra = sum(tokens_of(len(text)) for text in texts_to_embed(body))
+    extra = sum(tokens_of(len(text)) for text in texts_in(body))
     characters = 0
     for message in body.get("messages") or ():
         parts = parts_of(message)
@@ -99,6 +103,8 @@ class Tokens:
     cached: int = 0
     written: int = 0
     written_for_hour: bool = False
+    units: int = 0
+    """What the operation counts beside tokens: search units."""
 
     def charged(self, model: SandboxModel) -> tuple[Decimal, Decimal]:
         """Return what the prompt and the answer cost, in USD, at the catalogue's prices."""
@@ -109,12 +115,16 @@ class Tokens:
             write *= _LONG_TTL_FACTOR
         fresh = max(self.prompt - self.cached - self.written, 0)
         prompt = fresh * full + self.cached * read + self.written * write
-        return prompt, self.completion * price(model.completion)
+        written = self.completion * price(model.completion)
+        return prompt, written + self.units * price(model.unit_price)
 
 
 def usage_of(tokens: Tokens, model: SandboxModel, *, is_byok: bool) -> dict[str, Any]:
     """Return the wire's `usage` object. Under BYOK the cost is the fee alone, which is 0."""
     prompt, completion = tokens.charged(model)
+    if model.output == "rerank":
+        cost = Decimal(0) if is_byok else prompt + completion
+        return {"total_tokens": tokens.prompt, "search_units": tokens.units, "cost": cost}
     usage = {
         "prompt_tokens": tokens.prompt,
         "total_tokens": tokens.prompt + tokens.completion,
@@ -126,7 +136,7 @@ def usage_of(tokens: Tokens, model: SandboxModel, *, is_byok: bool) -> dict[str,
             "upstream_inference_completions_cost": completion,
         },
     }
-    if model.dimensions:
+    if model.output == "embeddings":
         return usage
     return usage | {
         "completion_tokens": tokens.completion,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Caching = Literal["none", "automatic", "explicit"]
+Output = Literal["text", "embeddings", "rerank"]
 
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
 _TOOLS = ("tools", "tool_choice")
@@ -47,6 +48,7 @@ _VERTEX = Upstream(name="Google", slug="google-vertex", cancels=False)
 _ALIBABA = Upstream(name="Alibaba", slug="alibaba", cancels=False)
 _DEEPINFRA = Upstream(name="DeepInfra", slug="deepinfra")
 _MISTRAL = Upstream(name="Mistral", slug="mistral", cancels=False)
+_COHERE = Upstream(name="Cohere", slug="cohere", cancels=False)
 _MINIMAX = Upstream(name="Minimax", slug="minimax", cancels=False)
 
 
@@ -73,8 +75,14 @@ class SandboxModel:
     """For a router model: the id of the model that answers and is billed."""
     refuses_response_format: bool = False
     """Whether its upstream answers 400 to any `response_format` of JSON."""
+    output: Output = "text"
+    """Its output modality."""
     dimensions: int | None = None
     """Of a model for embeddings: how long its vectors are."""
+    most_inputs: int | None = None
+    """Of a model for embeddings: how many texts a request may have; None is any number."""
+    unit_price: str = "0"
+    """USD for each search unit, where the operation counts them."""
 
     @property
     def echoed(self) -> str:
@@ -83,11 +91,6 @@ class SandboxModel:
     @property
     def author(self) -> str:
         return self.id.partition("/")[0]
-
-    @property
-    def output(self) -> str:
-        """Its output modality."""
-        return "embeddings" if self.dimensions else "text"
 
     def to_wire(self) -> dict[str, Any]:
         """Return the model object of `GET /models`."""
@@ -202,7 +205,13 @@ CATALOG: tuple[SandboxModel, ...] = (
         supports=(*_SAMPLING, *_TOOLS, *_JSON, "reasoning"), answered_by="openai/gpt-4o-mini"),
     SandboxModel(
         id="openai/text-embedding-3-small", upstreams=(_OPENAI, _AZURE), prompt="0.00000002",
-        context_length=8192, supports=(), dimensions=1536),
+        context_length=8192, supports=(), output="embeddings", dimensions=1536),
+    SandboxModel(
+        id="qwen/text-embedding-v4", upstreams=(_ALIBABA,), prompt="0.00000007",
+        context_length=8192, supports=(), output="embeddings", dimensions=1024, most_inputs=10),
+    SandboxModel(
+        id="cohere/rerank-v3.5", upstreams=(_COHERE,), prompt="0", context_length=4096,
+        supports=(), output="rerank", unit_price="0.001"),
 )
 # fmt: on
 
@@ -229,9 +238,9 @@ class Catalog:
             return model and self._answering(model)
         return replace(model, prompt="0", completion="0", cache_read=None, cache_write=None)
 
-    def stand_in(self, *, embeds: bool) -> SandboxModel:
+    def stand_in(self, output: Output) -> SandboxModel:
         """Return the model behind a `demo/…` id."""
-        fitting = (model for model in self.models if bool(model.dimensions) is embeds)
+        fitting = (model for model in self.models if model.output == output)
         return next(fitting, self.models[0])
 
     def _answering(self, model: SandboxModel) -> SandboxModel:

@@ -7,13 +7,13 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_router.testing.billing import dumps, parts_of, text_of, texts_to_embed, tokens_of
+from llm_router.testing.billing import dumps, parts_of, text_of, texts_in, tokens_of
 from llm_router.testing.schema_instances import find_schema, instance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_router.testing.catalog import SandboxModel
+    from llm_router.testing.catalog import Output, SandboxModel
 
 UsageChunk = Literal["repeated", "null", "empty", "absent"]
 
@@ -31,11 +31,8 @@ class ChatRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     """The model id asked for: of a `models` list, the one whose turn it is."""
-
-    @property
-    def embeds(self) -> bool:
-        """Whether vectors are asked for, and not a chat."""
-        return not self.messages and "input" in self.body
+    output: Output = "text"
+    """What is asked for: the output modality of the models that serve it."""
 
     @property
     def stream(self) -> bool:
@@ -47,11 +44,11 @@ class ChatRequest:
 
     @property
     def prompt(self) -> str:
-        """The text of the last user message, or all that is to be embedded."""
+        """The text of the last user message, or all texts of another operation."""
         for message in reversed(self.messages):
             if message.get("role") == "user":
                 return _text_of(message)
-        return " ".join(texts_to_embed(self.body))
+        return " ".join(texts_in(self.body))
 
     @property
     def wants_reasoning(self) -> bool:

@@ -378,6 +378,14 @@ class EmbeddingsBody(Body):
     encoding_format: Literal["float", "base64"] | None = None
 
 
+class RerankBody(Body):
+    """The body of `/rerank`."""
+
+    query: str
+    documents: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
+    top_n: Count | None = None
+
+
 def read_body(raw: bytes, content_type: str, shape: type[Body]) -> dict[str, Any]:
     """Return the JSON object in *raw*; raises `RefusedError` with what is wrong in it."""
     if content_type and "json" not in content_type:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_router.testing.answers import COMMENT, DONE, Answer, data_line
 from llm_router.testing.billing import dumps
 from llm_router.testing.faults import FaultPlan, error_body
+from llm_router.testing.operations import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -164,8 +165,9 @@ def _unreadable(fault: str, answer: Answer) -> Sending:
 def _uncharged(plan: FaultPlan, answer: Answer) -> Sending:
     """Play an answer that failed and is therefore free."""
     kept = answer.content_events()[: plan.after]
-    nothing: dict[str, Any] = {"data": []} if answer.request.embeds else {"choices": []}
-    if plan.fault == "empty_choices" or answer.request.embeds:
+    kind = KINDS.get(answer.model.output)
+    nothing = {"choices": []} if kind is None else kind.nothing
+    if plan.fault == "empty_choices" or kind is not None:
         answer = replace(answer, reply=replace(answer.reply, fields=nothing), finish=(None, None))
         kept = []
     elif plan.fault == "blank":

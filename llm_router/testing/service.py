@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -17,7 +18,7 @@ from llm_router.testing.billing import (
     PromptCache,
     count_prompt,
     dumps,
-    texts_to_embed,
+    texts_in,
     tokens_of,
 )
 from llm_router.testing.catalog import Catalog, SandboxModel, Upstream
@@ -29,6 +30,7 @@ from llm_router.testing.requests import (
     EmbeddingsBody,
     MessagesBody,
     RefusedError,
+    RerankBody,
     ResponsesBody,
     read_body,
 )
@@ -46,6 +48,8 @@ from llm_router.testing.skins import Completions, Messages, Responses, Skin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from llm_router.testing.catalog import Output
 
 PREFIX = "/api/v1"
 _KEY = {
@@ -196,32 +200,49 @@ class Service:
         return sending
 
     def embeddings(self, received: ReceivedRequest) -> Sending:
-        known = EmbeddingsBody.model_fields
-        unknown = ChatBody.model_fields.keys() - known.keys()
-        body = {key: value for key, value in received.body.items() if key not in unknown}
+        body = received.body
         if not body["input"]:
             raise RefusedError(400, 'Input required: specify "input"')
         name = body.get("model") or ""
-        if not self._is_known(name, "embeddings"):
-            raise RefusedError(400, f"Model {name} does not exist", named=False)
-        model = self.catalog.find(name) or self.catalog.stand_in(embeds=True)
-        if (body.get("dimensions") or 1) > (model.dimensions or 1):
-            raise RefusedError(400, f"dimensions: {name} has at most {model.dimensions}")
-        return self._one_model(received, body, name)[0]
+        model = self.catalog.find(name)
+        if model is not None and model.output == "embeddings":
+            if (body.get("dimensions") or 1) > (model.dimensions or 1):
+                raise RefusedError(400, f"dimensions: {name} has at most {model.dimensions}")
+            if len(texts_in(body)) > (model.most_inputs or math.inf):
+                raise RefusedError(
+                    400, f"batch size is invalid, it should not be larger than {model.most_inputs}"
+                )
+        return self._task(received, "embeddings", EmbeddingsBody)
 
-    def _is_known(self, name: str, output: str) -> bool:
+    def rerank(self, received: ReceivedRequest) -> Sending:
+        return self._task(received, "rerank", RerankBody)
+
+    def _task(self, received: ReceivedRequest, output: Output, shape: type[Body]) -> Sending:
+        """Answer a request that is no chat: one model, and none of a chat's fields."""
+        unknown = ChatBody.model_fields.keys() - shape.model_fields.keys()
+        body = {key: value for key, value in received.body.items() if key not in unknown}
+        name = body.get("model") or ""
+        if not self._is_known(name, output):
+            raise RefusedError(400, f"Model {name} does not exist", named=False)
+        return self._one_model(received, body, name, output)[0]
+
+    def _is_known(self, name: str, output: Output) -> bool:
         model = self.catalog.find(name)
         if model is not None:
             return model.output == output
         return name.startswith(FAULT_MODELS) and asked_fault(ChatRequest({}, {}, name)) is not None
 
     def _one_model(
-        self, received: ReceivedRequest, body: Mapping[str, Any], name: str
+        self,
+        received: ReceivedRequest,
+        body: Mapping[str, Any],
+        name: str,
+        output: Output = "text",
     ) -> tuple[Sending, bool]:
         """Return one model's response, and whether it is a refusal that a fallback may cure."""
-        request = ChatRequest(body, received.headers, name)
+        request = ChatRequest(body, received.headers, name, output)
         found = self.catalog.find(name)
-        model = found or self.catalog.stand_in(embeds=request.embeds)
+        model = found or self.catalog.stand_in(output)
         action = self.script.next(request)
         received.fault = action.fault if isinstance(action, FaultPlan) else None
         if action is None or (isinstance(action, Reply) and action.raw_body is None):
@@ -300,6 +321,7 @@ _ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "/responses": {"POST": Endpoint(Service.chat, ResponsesBody, skin=Responses)},
     "/messages": {"POST": Endpoint(Service.chat, MessagesBody, skin=Messages)},
     "/embeddings": {"POST": Endpoint(Service.embeddings, EmbeddingsBody)},
+    "/rerank": {"POST": Endpoint(Service.rerank, RerankBody)},
     "/models": {"GET": Endpoint(Service.models, public=True)},
     "/models/count": {"GET": Endpoint(Service.count_models, public=True)},
     "/models/user": {"GET": Endpoint(Service.models)},
@@ -361,8 +383,8 @@ def _unserved(request: ChatRequest, model: SandboxModel) -> Fault | None:
         return "response_format_refused"
     if wanted.get("only") and not _allowed(model, wanted):
         return "no_providers"
-    # Of texts to embed each has the whole window.
-    longest = max((tokens_of(len(text)) for text in texts_to_embed(body)), default=0)
+    # Of texts to embed or rank each has the whole window.
+    longest = max((tokens_of(len(text)) for text in texts_in(body)), default=0)
     if (longest or count_prompt(body)) > model.context_length:
         return "context_length"
     return None

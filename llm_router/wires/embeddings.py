@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.embeddings import Embeddings
 from llm_router.errors import EmptyResponseError, InvalidResponseError
-from llm_router.usage import Cost, Usage
-from llm_router.wires import parts
-from llm_router.wires.errors import context, header
-from llm_router.wires.json_values import leading_json, object_or_empty, objects, text_or_none
+from llm_router.wires.errors import context
+from llm_router.wires.json_values import leading_json, object_or_empty, objects
+from llm_router.wires.tasks import known, object_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,40 +36,27 @@ def read_embeddings(
     Fewer vectors than texts, none, or such of unequal length are not an answer. *wire* reads what
     is no answer at all.
     """
-    if status != 200:
-        raise wire.read_error(status, headers, body)
-    answer = _loads(body)
-    if answer is None or "data" not in answer:
-        # An error inside a 200, a page, or nothing: as for chat, whose answer it is not either.
-        wire.read_answer(status, headers, body)
-        raise InvalidResponseError("The answer has no vectors in it", status_code=200)
-    report = _bill(body)
-    known = context(headers, {**answer, "usage": report}) | {"status_code": 200}
+    answer = object_with("data", wire, status, headers, body, _loads)
+    answer["usage"] = _bill(body)
     try:
         vectors = _ordered(objects(answer["data"]), count)
     except _WrongError as problem:
         kind = InvalidResponseError if answer["data"] else EmptyResponseError
-        raise kind(f"The answer {problem}", **known) from None
-    return Embeddings(
-        vectors=vectors,
-        model=text_or_none(answer.get("model")),
-        upstream_provider=text_or_none(answer.get("provider")),
-        response_id=text_or_none(answer.get("id")) or header(headers, "X-Generation-Id"),
-        usage=parts.usage_of(report) if report else Usage(),
-        cost=parts.cost_of(report) if report else Cost(),
-    )
+        raise kind(
+            f"The answer {problem}", **context(headers, answer) | {"status_code": 200}
+        ) from None
+    return Embeddings(vectors=vectors, **known(headers, answer))
 
 
 class _WrongError(ValueError):
     """The message completes "The answer …"."""
 
 
-def _loads(body: bytes) -> dict[str, Any] | None:
+def _loads(body: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(body)
+        return object_or_empty(json.loads(body))
     except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None
+        return {}
 
 
 def _bill(body: bytes) -> dict[str, Any]:

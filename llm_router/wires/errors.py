@@ -147,7 +147,7 @@ def context(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -
     body = body or {}
     known: dict[str, Any] = {
         "response_id": next(_ids(headers, body), None),
-        "upstream_provider": label(body.get("provider")),
+        "upstream_provider": label(body.get("provider")) or header(headers, "X-Provider-Name"),
     }
     report = body.get("usage")
     if isinstance(report, dict):

@@ -124,7 +124,7 @@ async def test_the_generation_and_the_catalogue_know_it(sandbox: Sandbox) -> Non
         "embeddings",
         0,
     )
-    assert listed == [MODEL]
+    assert listed == [MODEL, "qwen/text-embedding-v4"]
 
 
 async def test_scripts_reach_it_as_they_reach_a_chat(sandbox: Sandbox) -> None:

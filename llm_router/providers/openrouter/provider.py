@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -20,15 +21,16 @@ from llm_router.options.policy import under_policy
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import Secret, refuse_ours
 from llm_router.providers.caching import marked_messages
-from llm_router.providers.embeddings import OpenAIProvider
 from llm_router.providers.http import STAND_IN, filled
 from llm_router.providers.importing import load_here, quiet
+from llm_router.providers.openai import OpenAIProvider
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import read_generation
 from llm_router.providers.openrouter.sticking import Sticking
 from llm_router.providers.requests import Prepared, dressed
 from llm_router.wires.error_words import error_class
 from llm_router.wires.openai import OpenAIWire
+from llm_router.wires.rerank import read_ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
     import aiohttp
 
     from llm_router.answers.models import ModelInfo
+    from llm_router.answers.ranking import Ranking
     from llm_router.answers.records import Generation
     from llm_router.config.model import AppConfig, ProviderConfig
-    from llm_router.options.request import EmbedRequest, ProviderRequest
+    from llm_router.options.questions import RerankQuestion
+    from llm_router.options.request import ProviderRequest, TaskRequest
     from llm_router.providers.http import HttpClient
     from llm_router.providers.native import Asked
     from llm_router.providers.requests import Builder
@@ -84,6 +88,14 @@ class OpenRouterProvider(OpenAIProvider):
         self.catalog.touch()
         return await super()._send(request)
 
+    async def rerank(self, request: TaskRequest[RerankQuestion]) -> Ranking:
+        """Send one request and read its scores."""
+        asked = request.question
+        documents = list(asked.documents)
+        fields = {"query": asked.query, "documents": documents, "top_n": asked.top_n}
+        read = partial(read_ranking, documents=documents, top_n=asked.top_n)
+        return await self._perform(request, "/rerank", fields, read)
+
     def _finished(self, prepared: Prepared, request: Asked) -> Prepared:
         """Put the session's upstream, and over whatever was asked for the policy, into a request
         of any operation."""
@@ -99,10 +111,11 @@ class OpenRouterProvider(OpenAIProvider):
             body = {name: value for name, value in body.items() if name != "session_id"}
         return super()._finished(replace(prepared, body=body, headers=headers), request)
 
-    def embed_body(self, request: EmbedRequest) -> dict[str, Any]:
+    def _body(self, request: TaskRequest[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body, OpenRouter's own options in it."""
-        body = super().embed_body(request) | {"model": wire_model(request.model)}
-        return {**body, **request.openrouter, **request.extra_body}
+        body = super()._body(request, fields) | {"model": wire_model(request.model)}
+        refuse_ours(over := {**request.openrouter, **request.extra_body})
+        return body | over
 
     def _priced(self, answer: A, request: Asked) -> A:
         """Add what the catalogue's prices make of the usage, where it is in memory."""
