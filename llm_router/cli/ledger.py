@@ -66,16 +66,21 @@ def show(identity: str, config: str | None) -> None:
 @click.command()
 @config_option
 @click.option("--by", default="alias", show_default=True, help="alias,day,upstream,tag:feature,…")
-@click.option("--since", help="A date (2026-05-03), or so far back: 7d, 12h.")
-@click.option("--until", help="A date, or so far back.")
+@click.option("--since", help="A UTC date (2026-05-03), whole UTC days back (7d), hours (12h).")
+@click.option("--until", help="Up to that, left out; written in the same ways.")
 @format_option
 def report(
     config: str | None, by: str, since: str | None, until: str | None, style: Format
 ) -> None:
     """Sum up what was asked, who served it and what it cost."""
     groups = [name.strip() for name in by.split(",") if name.strip()]
-    rows = _ledger(config).report(by=groups, since=_day(since), until=_day(until))
-    show_rows([report_line(row) for row in rows], style)
+    ledger, window = _ledger(config), {"since": _moment(since), "until": _moment(until)}
+    rows = [report_line(row) for row in ledger.report(by=groups, **window)]
+    total = None
+    if len(rows) > 1 and style == "table":  # calls and times are no sums of their groups'
+        (whole,) = ledger.report(by=(), **window)
+        total = {groups[0]: "total"} | report_line(whole)
+    show_rows(rows, style, total=total)
 
 
 def report_line(row: ReportRow) -> dict[str, Any]:
@@ -84,13 +89,14 @@ def report_line(row: ReportRow) -> dict[str, Any]:
     return {**figures.pop("group"), **figures}
 
 
-def _day(text: str | None) -> date | None:
+def _moment(text: str | None) -> date | None:
+    """Return the UTC day or, for hours, the moment that *text* means."""
     if text is None:
         return None
-    back = re.fullmatch(r"(\d{1,5})([dh])", text)
-    if back:
-        span = timedelta(**{{"d": "days", "h": "hours"}[back[2]]: int(back[1])})
-        return (datetime.now(UTC) - span).date()
+    now = datetime.now(UTC)
+    if back := re.fullmatch(r"(\d{1,5})([dh])", text):
+        count = int(back[1])
+        return now - timedelta(hours=count) if back[2] == "h" else (now - timedelta(count)).date()
     try:
         return date.fromisoformat(text)
     except ValueError:

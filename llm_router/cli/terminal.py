@@ -60,15 +60,23 @@ def say_json(value: Any, default: Callable[[Any], str] = str) -> None:
     say(json.dumps(value, indent=2, default=default, ensure_ascii=False))
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], style: Format, title: str | None = None) -> None:
-    """Print *rows*, whose keys are the columns; nothing known is shown as nothing."""
+def show_rows(
+    rows: Sequence[Mapping[str, Any]],
+    style: Format,
+    title: str | None = None,
+    total: Mapping[str, Any] | None = None,
+) -> None:
+    """Print *rows*, whose keys are the columns; nothing known is shown as nothing.
+
+    *total* stands below the rows of a table.
+    """
     if style == "json":
         say_json(list(rows), _text)
     elif style == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows(map(_cell, row) for row in [*rows[:1], *(row.values() for row in rows)])
     else:
-        _show_table(rows, title)
+        _show_table(rows, title, total)
 
 
 def _cell(value: Any) -> str:
@@ -78,7 +86,9 @@ def _cell(value: Any) -> str:
     return quote + visible(text)
 
 
-def _show_table(rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
+def _show_table(
+    rows: Sequence[Mapping[str, Any]], title: str | None, total: Mapping[str, Any] | None
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -94,6 +104,9 @@ def _show_table(rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
     for row in rows:
         # As Text: in a str rich would look for markup.
         table.add_row(*(Text(on_one_line(_text(value))) for value in row.values()))
+    if total:
+        table.add_section()
+        table.add_row(*(Text(on_one_line(_text(total.get(name)))) for name in rows[0]))
     # In a pipe there is no width to fit: cut no figure.
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
