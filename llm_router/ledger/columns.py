@@ -139,7 +139,8 @@ def nearest_ranks(values: str | None) -> str | None:
     if values is None:
         return None
     counted = Counter(values.split())
-    total, seen, found = counted.total(), 0, []
+    total, seen = counted.total(), 0
+    found: list[int] = []
     for value, count in sorted((int(text), count) for text, count in counted.items()):
         seen += count
         while len(found) < 2 and seen * 100 >= total * (50, 95)[len(found)]:
