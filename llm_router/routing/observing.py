@@ -1,4 +1,4 @@
-"""The observer that turns records into structlog events."""
+"""The observer that turns records into events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class EventObserver:
-    """Emits `attempt_finished` and `request_finished`."""
+    """Emits `attempt_finished` and `request_finished`, as grave as they are."""
+
+    def __init__(self, level: events.Level) -> None:
+        self._level = level
 
     def request_started(self, record: RequestStarted) -> None:
         """The selection of a deployment is the first event of a call."""
@@ -21,7 +24,7 @@ class EventObserver:
         attempt = record.attempt
         events.emit(
             events.ATTEMPT_FINISHED,
-            "info" if attempt.error is None else "warning",
+            self._level,
             request_id=record.request.request_id,
             alias=record.request.alias,
             deployment=attempt.deployment,
@@ -42,7 +45,7 @@ class EventObserver:
         costs = [a.cost for a in record.attempts if a.cost is not None]
         events.emit(
             events.REQUEST_FINISHED,
-            "error" if record.status == "failed" else "info",
+            self._level,
             request_id=record.request.request_id,
             alias=record.request.alias,
             operation=record.request.operation,
