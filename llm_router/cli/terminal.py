@@ -108,7 +108,7 @@ def _show_table(
         table.add_section()
         table.add_row(*(Text(on_one_line(_text(total.get(name)))) for name in rows[0]))
     # In a pipe there is no width to fit: cut no figure.
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def _text(value: Any) -> str:
