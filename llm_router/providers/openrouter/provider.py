@@ -175,7 +175,7 @@ class OpenRouterBuilder:
         model = wire_model(request.model)
         asked = asked_options(request)
         messages = request.messages
-        if request.cache != "off":
+        if request.cache != "off" or any(turn.get("cache_control") for turn in messages):
             messages = marked_messages(request, model, asked)
         mapped = self._config.map_openai_params(
             {name: value for name, value in asked.items() if name not in _EDITED}, {}, model, False
