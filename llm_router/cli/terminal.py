@@ -125,11 +125,12 @@ def _show_table(
         say("no rows")
         return
     console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    unbounded = console.options.update(width=_WIDE)
     columns, gone = list(rows[0]), []
     leaving = [name for name in first_to_go if name in columns]
 
     def fits(table: Table) -> bool:
-        return Measurement.get(console, console.options, table).maximum <= console.width
+        return Measurement.get(console, unbounded, table).maximum <= console.width
 
     table = _table(rows, columns, title, total)
     if not fits(table):
