@@ -152,7 +152,7 @@ class Ledger:
         return self._read(lambda c: reports.logs(c, failed=failed, alias=alias, limit=limit))
 
     def show(self, id: str) -> RequestDetail:
-        """Return one call whole: by its id, an attempt's id, or the provider's response id."""
+        """Return one call whole: by its id, an attempt's or the provider's, or how one begins."""
         from llm_router.ledger import reports
 
         return self._read(lambda c: reports.show(c, id))

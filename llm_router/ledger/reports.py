@@ -56,18 +56,11 @@ def logs(
 
 
 def show(connection: Connection, id: str) -> RequestDetail:
-    """Return a call by its id, an attempt's id or the provider's response id.
+    """Return a call by its id, an attempt's id or the provider's response id, or how one begins.
 
-    Raises LedgerError when there is none.
+    Raises LedgerError when there is none, and when several begin so.
     """
-    of_attempt = select(attempts.c.request_id).where(
-        or_(attempts.c.id == id, attempts.c.response_id == id)
-    )
-    query = select(requests).where(or_(requests.c.id == id, requests.c.id.in_(of_attempt)))
-    found = connection.execute(query.limit(1)).mappings().first()
-    if found is None:
-        raise LedgerError(f"no request {id!r} in the ledger")
-    request = read(RequestRow, found)
+    request = _found(connection, id)
     text = select(configs.c.text).where(configs.c.fingerprint == request.config_fingerprint)
     return RequestDetail(
         request=request,
@@ -75,6 +68,21 @@ def show(connection: Connection, id: str) -> RequestDetail:
         payloads=_payloads_of(connection, request.id),
         config=connection.execute(text).scalar(),
     )
+
+
+def _found(connection: Connection, id: str) -> RequestRow:
+    for match in (lambda name: name == id, lambda name: name.startswith(id, autoescape=True)):
+        of_attempt = select(attempts.c.request_id).where(
+            or_(match(attempts.c.id), match(attempts.c.response_id))
+        )
+        query = select(requests).where(or_(match(requests.c.id), requests.c.id.in_(of_attempt)))
+        rows = connection.execute(query.order_by(requests.c.id.desc()).limit(3)).mappings().all()
+        if len(rows) == 1:
+            return read(RequestRow, rows[0])
+        if rows:
+            some = ", ".join(row["id"] for row in rows)
+            raise LedgerError(f"several requests begin with {id!r}: {some}, …")
+    raise LedgerError(f"no request {id!r} in the ledger")
 
 
 def report(
