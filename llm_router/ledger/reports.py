@@ -71,11 +71,11 @@ def show(connection: Connection, id: str) -> RequestDetail:
 
 
 def _found(connection: Connection, id: str) -> RequestRow:
-    for match in (lambda name: name == id, lambda name: name.startswith(id, autoescape=True)):
+    for match in (_is, _begins):
         of_attempt = select(attempts.c.request_id).where(
-            or_(match(attempts.c.id), match(attempts.c.response_id))
+            or_(match(attempts.c.id, id), match(attempts.c.response_id, id))
         )
-        query = select(requests).where(or_(match(requests.c.id), requests.c.id.in_(of_attempt)))
+        query = select(requests).where(or_(match(requests.c.id, id), requests.c.id.in_(of_attempt)))
         rows = connection.execute(query.order_by(requests.c.id.desc()).limit(3)).mappings().all()
         if len(rows) == 1:
             return read(RequestRow, rows[0])
@@ -83,6 +83,14 @@ def _found(connection: Connection, id: str) -> RequestRow:
             some = ", ".join(row["id"] for row in rows)
             raise LedgerError(f"several requests begin with {id!r}: {some}, …")
     raise LedgerError(f"no request {id!r} in the ledger")
+
+
+def _is(column: ColumnElement[str], id: str) -> ColumnElement[bool]:
+    return column == id
+
+
+def _begins(column: ColumnElement[str], id: str) -> ColumnElement[bool]:
+    return column.startswith(id, autoescape=True)
 
 
 def report(
