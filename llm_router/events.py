@@ -1,4 +1,4 @@
-"""The structlog events of llm_router: their names, their fields, and how they are emitted.
+"""The events of llm_router: their names, their fields, and how they are emitted.
 
 | event | when | fields |
 |---|---|---|
@@ -16,17 +16,33 @@
 `cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` events report what the
 ledger does; each has a `reason`.
 
-Events go out only when the application has configured structlog: unconfigured structlog prints,
-and a library never prints. Content (prompts, answers) is never in an event.
+They go to structlog where the application has configured it, else to the logger `llm_router` of
+`logging`, a line each: the event and what is known as `name=value`, and all of it as
+`record.llm_router`. Nothing is printed where neither is set up, and neither is ever configured
+here. What failed is a WARNING or an ERROR, all else INFO. Content (prompts, answers) is never in
+an event.
 """  # noqa: E501 - a table row is one line
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from typing import Any
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm_router.redaction import redact_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Level = Literal["info", "warning", "error"]
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_log = logging.getLogger("llm_router")
+# Where nobody set logging up, Python itself would print warnings.
+_log.addHandler(logging.NullHandler())
+_PLAIN = re.compile(r"[\w./:@+-]{1,200}")
 
 PROVIDER_SELECTED = "llm_router.provider_selected"
 ATTEMPT_FINISHED = "llm_router.attempt_finished"
@@ -40,24 +56,56 @@ OBSERVER_FAILED = "llm_router.observer_failed"
 CATALOG_ENTRY_UNREADABLE = "llm_router.catalog_entry_unreadable"
 
 
-def enabled() -> bool:
-    """Return whether the application listens; build no fields when it does not.
+def enabled(level: Level = "info") -> bool:
+    """Return whether the application listens; build no fields when it does not."""
+    return _structlog() is not None or _log.isEnabledFor(_LEVELS[level])
 
-    An application that has not imported structlog has not configured it, so importing it here
-    (a fifth of a second) would be for nothing.
+
+def emit(event: str, level: Level = "info", **fields: Any) -> None:
+    """Emit *event* with *fields*, redacted, to what the application has set up. Never raises."""
+    if not enabled(level):
+        return
+    structlog = _structlog()
+    try:
+        known = redact_data(fields)
+        if structlog is not None:
+            getattr(structlog.get_logger("llm_router"), level)(event, **known)
+        else:
+            _log.log(_LEVELS[level], "%s", _line(event, known), extra={"llm_router": known})
+    except Exception as error:
+        # A processor or a filter is the application's code; what it raises must not fail a call.
+        name = "logging" if structlog is None else "structlog"
+        with suppress(Exception):
+            _log.warning("%s raised %s on %s", name, type(error).__name__, event)
+
+
+@contextmanager
+def hushed(logger: str) -> Iterator[None]:
+    """Keep what *logger* says in this thread meanwhile out of the application's log."""
+    here, log = threading.get_ident(), logging.getLogger(logger)
+
+    def from_elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    log.addFilter(from_elsewhere)
+    try:
+        yield
+    finally:
+        log.removeFilter(from_elsewhere)
+
+
+def _structlog() -> Any:
+    """Return structlog where the application has configured it.
+
+    One that has not imported it has not, so importing it here (a fifth of a second) would be for
+    nothing.
     """
     structlog = sys.modules.get("structlog")
-    return structlog is not None and bool(structlog.is_configured())
+    return structlog if structlog is not None and structlog.is_configured() else None
 
 
-def emit(event: str, level: str = "info", **fields: Any) -> None:
-    """Emit *event* with *fields*, redacted, to the structlog of the application. Never raises."""
-    if not enabled():
-        return
-    try:
-        log = sys.modules["structlog"].get_logger("llm_router")
-        getattr(log, level)(event, **redact_data(fields))
-    except Exception as error:
-        # A processor is the application's code; what it raises must not fail a paid call.
-        reason = type(error).__name__
-        logging.getLogger("llm_router").warning("structlog raised %s on %s", reason, event)
+def _line(event: str, fields: Mapping[str, Any]) -> str:
+    """Return one line; what would end it, or could be read as another field, stands quoted."""
+    known = ((name, str(value)) for name, value in fields.items() if value is not None)
+    shown = (f"{name}={text if _PLAIN.fullmatch(text) else repr(text)}" for name, text in known)
+    return " ".join((event, *shown))

@@ -311,6 +311,7 @@ class Router:
     ) -> list[ReportRow]:
         """Sum up the recorded attempts by `alias`, `day`, `upstream`, `tag:feature`, ….
 
+        *since* and *until* (left out) are whole UTC days where they are dates, else moments.
         Raises LedgerError without a ledger, or when its database cannot be read.
         """
         ledger = self._recorded()

@@ -1,22 +1,30 @@
-"""`complete` and `explain`: one call; `check` and `init`: the file that says who serves it."""
+"""`complete` and `parse`: one call, with what a command line can say of it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import mimetypes
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router.cli.terminal import on_one_line, say, say_json
+from llm_router.cli.terminal import json_option, on_one_line, say, say_json
 from llm_router.config import loading
-from llm_router.config.schema import json_schema
+from llm_router.options.parts import AudioPart, FilePart, ImagePart, VideoPart
+from llm_router.options.request import OPTION_NAMES, check_options
 from llm_router.router import Router
 from llm_router.usage import format_usd
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from llm_router.answers.completion import Completion
+    from llm_router.options.parts import Part
 
 config_option = click.option(
     "--config",
@@ -24,33 +32,92 @@ config_option = click.option(
     type=click.Path(),
     help="The configuration file (else LLM_ROUTER_CONFIG, …); builtin: the sample.",
 )
-
-MISUSED = 2
+_PARTS: dict[str, type[Part]] = {"image": ImagePart, "audio": AudioPart, "video": VideoPart}
 _POSITIVE = click.FloatRange(min=0, min_open=True)
+_CALL = (
+    click.argument("model", metavar="ALIAS|PROVIDER/MODEL"),
+    click.argument("prompt", required=False),
+    config_option,
+    click.option("--system", "-s", help="A system message."),
+    click.option("--attach", "-a", multiple=True, metavar="FILE|URL", help="Sent with the prompt."),
+    click.option("--max-tokens", type=click.IntRange(min=1), help="At most so many of answer."),
+    click.option("--temperature", type=float),
+    click.option(
+        "--param", "-p", "params", multiple=True, metavar="NAME=VALUE",
+        help="Any other parameter of the model; the value is read as JSON where it is JSON.",
+    ),
+    click.option("--tag", "-t", "tags", multiple=True, metavar="NAME=VALUE", help="For reports."),
+    click.option("--user", "-u", help="The id of your end user."),
+    click.option("--provider", help="The provider row for a model whose prefix names none."),
+    click.option("--deadline", type=_POSITIVE, help="Seconds for the whole call."),
+    json_option,
+)  # fmt: skip
+
+
+def _call_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a call, in the order of `_CALL`."""
+    for option in reversed(_CALL):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("model", metavar="ALIAS|PROVIDER/MODEL")
-@click.argument("prompt", default="-")
-@config_option
-@click.option("--system", "-s", help="A system message.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="At most so many tokens of answer.")
-@click.option("--temperature", type=float)
-@click.option("--deadline", type=_POSITIVE, help="Seconds for the whole call.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole Completion.")
+@_call_options
+@click.option("--schema", metavar="FILE|JSON", help="Answer with JSON of this schema (as `parse`).")
 @click.option("--stream/--no-stream", default=False, help="Print the text as it comes.")
-def complete(
-    model: str, prompt: str, config: str | None, as_json: bool, stream: bool, **options: Any
-) -> None:
-    """Ask MODEL and print its answer. PROMPT is read from standard input when it is "-"."""
-    text = sys.stdin.read() if prompt == "-" else prompt
-    given = {name: value for name, value in options.items() if value is not None}
-    reply = asyncio.run(_ask(model, text, config, given, stream and not as_json))
+def complete(as_json: bool, stream: bool, schema: str | None, **asked: Any) -> None:
+    """Ask MODEL and print its answer.
+
+    What is piped in is the prompt, or follows PROMPT: `git diff | llm-router complete fast
+    "Review this:"`.
+    """
+    if schema is not None:
+        _parse(schema, as_json, **asked)
+        return
+    reply = asyncio.run(_complete(stream and not as_json, **asked))
     if as_json:
         say_json(reply.to_dict())
         return
     say("" if stream else reply.text)
     say(on_one_line(summary(reply)), err=True)
+
+
+@click.command()
+@_call_options
+@click.option("--schema", required=True, metavar="FILE|JSON", help="A JSON Schema.")
+def parse(schema: str, as_json: bool, **asked: Any) -> None:
+    """Ask MODEL for an object of a schema and print it as JSON; --json prints all of the answer.
+
+    The prompt is given as to `complete`.
+    """
+    _parse(schema, as_json, **asked)
+
+
+def _parse(schema: str, as_json: bool, **asked: Any) -> None:
+    wanted = _schema(schema)
+
+    async def run(model: str, prompt: Any, config: str | None, **options: Any) -> Any:
+        async with router_for(model, config) as router:
+            return await router.parse(model, prompt, schema=wanted, **options)
+
+    reply = asyncio.run(run(**_checked(**asked)))
+    if as_json:
+        say_json(reply.to_dict())
+        return
+    say_json(reply.parsed)
+    say(on_one_line(summary(reply)), err=True)
+
+
+async def _complete(stream: bool, **asked: Any) -> Completion:
+    options = _checked(**asked)
+    model, prompt = options.pop("model"), options.pop("prompt")
+    async with router_for(model, options.pop("config")) as router:
+        if not stream:
+            return await router.complete(model, prompt, **options)
+        async with router.stream(model, prompt, **options) as answer:
+            async for piece in answer.text_stream:
+                say(piece, nl=False)
+        return answer.completion
 
 
 def router_for(model: str, config: str | None) -> Router:
@@ -60,16 +127,81 @@ def router_for(model: str, config: str | None) -> Router:
     return Router.from_yaml(config)
 
 
-async def _ask(
-    model: str, prompt: str, config: str | None, options: dict[str, Any], stream: bool
-) -> Completion:
-    async with router_for(model, config) as router:
-        if not stream:
-            return await router.complete(model, prompt, **options)
-        async with router.stream(model, prompt, **options) as answer:
-            async for piece in answer.text_stream:
-                say(piece, nl=False)
-        return answer.completion
+def _checked(
+    *,
+    model: str,
+    prompt: str | None,
+    config: str | None,
+    attach: Sequence[str],
+    params: Sequence[str],
+    tags: Sequence[str],
+    **options: Any,
+) -> dict[str, Any]:
+    """Return the arguments of a call; a UsageError for what no call could be made of."""
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {name: _value(text) for name, text in _pairs("--param", params)}
+    if named := dict(_pairs("--tag", tags)):
+        given["tags"] = named
+    try:
+        check_options("a call", given, OPTION_NAMES)
+        parts = [_part(source) for source in attach]
+    except (TypeError, ValueError, OSError) as error:
+        raise click.UsageError(str(error)) from None
+    text = prompt_of(prompt)
+    message = [{"role": "user", "content": [text, *parts]}] if parts else text
+    return {"model": model, "prompt": message, "config": config, **given}
+
+
+def prompt_of(prompt: str | None) -> str:
+    """Return the prompt: what was given, what is piped in ("-": read it whatever it is), or both.
+
+    Raises UsageError when there is nothing in it.
+    """
+    piped = sys.stdin.read() if prompt == "-" or _is_piped() else ""
+    parts = [part for part in (None if prompt == "-" else prompt, piped) if part and part.strip()]
+    if not parts:
+        raise click.UsageError("the prompt is empty: give it as an argument, or pipe it in")
+    return "\n\n".join(parts)
+
+
+def _is_piped() -> bool:
+    """Return whether standard input is a pipe or a file: a terminal is not waited for."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):  # closed, or no file at all: a caller inside of this process
+        return not sys.stdin.closed
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _pairs(option: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"{option} takes NAME=VALUE, not {text!r}")
+    return [(name.strip(), value) for name, _, value in (text.partition("=") for text in texts)]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _part(source: str) -> Part:
+    kind = (mimetypes.guess_type(source)[0] or "").partition("/")[0]
+    return _PARTS.get(kind, FilePart)(source)
+
+
+def _schema(text: str) -> Any:
+    if not text.lstrip().startswith("{"):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise click.UsageError(f"--schema cannot be read: {error}") from None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--schema is no JSON: {error}") from None
 
 
 def summary(reply: Completion) -> str:
@@ -79,44 +211,3 @@ def summary(reply: Completion) -> str:
     cost = "unknown cost" if reply.cost.total is None else f"${format_usd(reply.cost.total)}"
     by = f"{reply.requested_model} via {upstream}" if upstream else reply.requested_model
     return f"[{by}: {' + '.join(counts)} tokens, {cost}, {reply.latency_ms or 0:.0f} ms]"
-
-
-@click.command()
-@click.argument("model", metavar="ALIAS|PROVIDER/MODEL")
-@click.argument("prompt", default="…")
-@config_option
-def explain(model: str, prompt: str, config: str | None) -> None:
-    """Show who would be asked for MODEL, in which order, and with which request. No network."""
-    explanation = router_for(model, config).explain(model, prompt)
-    say_json(explanation.to_dict())
-
-
-@click.command()
-@click.argument("file", required=False, type=click.Path())
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of the file, for editors.")
-def check(file: str | None, schema: bool) -> None:
-    """Say all that is wrong in a configuration file, with line numbers and suggestions."""
-    if schema:
-        say_json(json_schema())
-        return
-    report = loading.check_file(file)
-    for finding in report.findings:
-        say(f"{finding.severity}: {finding}", err=finding.severity == "error")
-    if report.config is None:
-        count = len(report.problems)
-        say(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
-        sys.exit(MISUSED)
-    aliases = ", ".join(report.config.aliases) or "none"
-    say(f"{report.source} is fine; aliases: {aliases}")
-
-
-@click.command()
-@click.argument("file", default="llm_router.yaml", type=click.Path())
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-def init(file: str, force: bool) -> None:
-    """Write a commented configuration to start from."""
-    place = Path(file)
-    if place.exists() and not force:
-        raise click.UsageError(f"{file} is there already; --force replaces it")
-    place.write_text(loading.builtin_file().read_text(encoding="utf-8"), encoding="utf-8")
-    say(f"wrote {file}; `llm-router check {file}` reads it")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from pydantic import BaseModel, Field
 
-from llm_router.cli.ledger import report_line
+from llm_router.cli.ledger import REPORT_LEAVES, report_line
 from llm_router.cli.local_model import LocalModel
-from llm_router.cli.terminal import say, show_rows
+from llm_router.cli.terminal import json_option, say, say_json, show_rows
 from llm_router.config import loading
 from llm_router.config.model import LedgerConfig
 from llm_router.options.tools import arguments_for, tool_result
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llm_router.answers.completion import Completion
     from llm_router.config.model import RouterConfig
 
+_PORT = 8377
+"""Where the sandbox listens unless told otherwise: the same in every terminal."""
 Calls = dict[str, "Completion"]
 """What was asked, in order: what it shows, and the answer."""
 _LONG_RULES = "You are the assistant of a bookshop. Be brief and kind. " * 400
@@ -45,18 +47,37 @@ def stock_of(title: str) -> int:
 
 
 @click.command()
-@click.option("--port", type=int, default=0, help="0 takes a free one.")
-def sandbox(port: int) -> None:
-    """Serve OpenRouter's wire on 127.0.0.1 until interrupted; no key, no cost."""
-    with Sandbox(port=port) as server:
-        say(f"The sandbox listens on {server.base_url}. Use it in another terminal with:\n")
-        for name, value in server.env.items():
-            say(f"  export {name}={value}")
-        say("\nCtrl-C stops it.")
+@click.option("--port", type=int, default=_PORT, show_default=True, help="0 takes a free one.")
+@click.option("--export", is_flag=True, help="Print the variables of that port and serve nothing.")
+@json_option
+def sandbox(port: int, export: bool, as_json: bool) -> None:
+    """Serve OpenRouter's wire on 127.0.0.1 until interrupted; no key, no cost.
+
+    In another terminal `eval "$(llm-router sandbox --export)"` points OpenRouter's clients at it.
+    """
+    server = Sandbox(port=port)
+    if export:
+        _say_variables(server, "", as_json)
+        return
+    with server:
+        if not as_json:
+            say(f"The sandbox listens on {server.base_url}. Use it in another terminal with:\n")
+        _say_variables(server, "  ", as_json)
+        if not as_json:
+            say("\nCtrl-C stops it.")
         with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
-        say(f"\nServed {len(server.requests)} requests.")
+        if not as_json:
+            say(f"\nServed {len(server.requests)} requests.")
+
+
+def _say_variables(server: Sandbox, indent: str, as_json: bool) -> None:
+    if as_json:
+        say_json(server.env)
+        return
+    for name, value in server.env.items():
+        say(f"{indent}export {name}={value}")
 
 
 @click.command()
@@ -87,9 +108,12 @@ async def _run(config: RouterConfig, local: bool) -> None:
         await _parse(router, calls)
         say("")
         rows = [_row(what, reply) for what, reply in calls.items()]
-        show_rows(rows, "table", "What each call was and cost")
+        leave = ("in", "out", "ms", "upstream", "attempts", "cached")
+        show_rows(rows, "table", "What each call was and cost", first_to_go=leave)
         report = await router.report(by=("alias", "upstream"))
-        show_rows([report_line(row) for row in report], "table", "The ledger's report of this demo")
+        lines = [report_line(row) for row in report]
+        title = "The ledger's report of this demo"
+        show_rows(lines, "table", title, first_to_go=REPORT_LEAVES)
 
 
 def _row(what: str, reply: Completion) -> dict[str, Any]:

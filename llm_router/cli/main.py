@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from llm_router.cli.ask import MISUSED, check, complete, explain, init
+from llm_router.cli.ask import complete, parse
+from llm_router.cli.configuration import MISUSED, check, explain, init
 from llm_router.cli.demo import demo, sandbox
 from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
 from llm_router.cli.terminal import say
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 for command in (
-    demo, complete, explain, check, init, sandbox, logs, show, report, reconcile, purge, db,
+    demo, complete, parse, explain, check, init, sandbox, logs, show, report, reconcile, purge, db,
 ):  # fmt: skip
     main.add_command(command)
 

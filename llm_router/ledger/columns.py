@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
@@ -96,4 +97,56 @@ def exact_sum(amounts: str | None) -> str | None:
     if amounts is None:
         return None
     with localcontext(_EXACT):
-        return format_usd(sum(map(Decimal, amounts.split()), Decimal(0)))
+        counted = Counter(amounts.split()).items()
+        return format_usd(sum((Decimal(text) * count for text, count in counted), Decimal(0)))
+
+
+class _Pair(TypeDecorator[tuple[int, int]]):
+    """Two whole numbers: an array, and in SQLite, which has none, text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> tuple[int, int] | None:
+        if value is None:
+            return None
+        low, high = value.split() if isinstance(value, str) else value
+        return int(low), int(high)
+
+
+class percentiles(FunctionElement[tuple[int, int]]):  # noqa: N801 - an SQL function
+    """The median and the 95th percentile of a column, by nearest rank; NULL without a value."""
+
+    type = _Pair()
+    inherit_cache = True
+    name = "percentiles"
+
+
+@compiles(percentiles)
+def _percentiles(element: percentiles, compiler: SQLCompiler, **options: Any) -> str:
+    order = compiler.process(element.clauses, **options)
+    return f"percentile_disc(ARRAY[0.5, 0.95]::float8[]) WITHIN GROUP (ORDER BY {order})"
+
+
+@compiles(percentiles, "sqlite")
+def _percentiles_sqlite(element: percentiles, compiler: SQLCompiler, **options: Any) -> str:
+    values = compiler.process(element.clauses, **options)
+    return f"llm_percentiles(group_concat(CAST({values} AS INTEGER), ' '))"
+
+
+def nearest_ranks(values: str | None) -> str | None:
+    """The SQLite function `llm_percentiles`: two of the numbers in a text."""
+    if values is None:
+        return None
+    counted = Counter(values.split())
+    total, seen = counted.total(), 0
+    found: list[int] = []
+    for value, count in sorted((int(text), count) for text, count in counted.items()):
+        seen += count
+        while len(found) < 2 and seen * 100 >= total * (50, 95)[len(found)]:
+            found.append(value)
+    return f"{found[0]} {found[1]}"
+
+
+SQLITE_FUNCTIONS = {"llm_usd_sum": exact_sum, "llm_percentiles": nearest_ranks}
+"""What a SQLite connection is given before it reports; each takes one text."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from llm_router.errors import ConfigurationError
 from llm_router.ledger import migrate, tables
-from llm_router.ledger.columns import exact_sum
+from llm_router.ledger.columns import SQLITE_FUNCTIONS
 from llm_router.ledger.outage import RefusedError, UnavailableError, reason_of_error
 
 if TYPE_CHECKING:
@@ -60,11 +60,12 @@ class Database:
         return cls(engine, owned=True)
 
     def reading(self) -> Connection:
-        """Return a connection with the exact sum in place. Close it."""
+        """Return a connection with the functions of reports in place. Close it."""
         connection = self._connect()
         if self._is_sqlite:
             driver: Any = connection.connection.driver_connection
-            driver.create_function("llm_usd_sum", 1, exact_sum, deterministic=True)
+            for name, function in SQLITE_FUNCTIONS.items():
+                driver.create_function(name, 1, function, deterministic=True)
         return connection
 
     @contextmanager

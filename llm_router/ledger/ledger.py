@@ -152,7 +152,7 @@ class Ledger:
         return self._read(lambda c: reports.logs(c, failed=failed, alias=alias, limit=limit))
 
     def show(self, id: str) -> RequestDetail:
-        """Return one call whole: by its id, an attempt's id, or the provider's response id."""
+        """Return one call whole: by its id, an attempt's or the provider's, or how one begins."""
         from llm_router.ledger import reports
 
         return self._read(lambda c: reports.show(c, id))
@@ -164,7 +164,10 @@ class Ledger:
         since: date | None = None,
         until: date | None = None,
     ) -> list[ReportRow]:
-        """Sum up attempts by `alias`, `day`, `upstream`, `tag:feature`, … (`reports.GROUPS`)."""
+        """Sum up attempts by `alias`, `day`, `upstream`, `tag:feature`, … (`reports.GROUPS`).
+
+        *since* and *until* (left out) are whole UTC days where they are dates, else moments.
+        """
         from llm_router.ledger import reports
 
         return self._read(lambda c: reports.report(c, by=by, since=since, until=until))

@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
+from llm_router.events import hushed
 from llm_router.ledger.tables import metadata
+
+with hushed("alembic.runtime.plugins"):  # it tells of each of its plugins
+    from alembic import command
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 VERSION_TABLE = "llm_router_alembic_version"
+_PROGRESS = "alembic.runtime.migration"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -39,6 +43,7 @@ class SchemaStatus:
         return self.state == "current"
 
 
+@hushed(_PROGRESS)
 def status(connection: Connection) -> SchemaStatus:
     """Compare the tables of a database with what this release needs."""
     scripts = ScriptDirectory.from_config(_config())
@@ -56,11 +61,13 @@ def status(connection: Connection) -> SchemaStatus:
     return SchemaStatus(state=state, current=current, head=head)
 
 
+@hushed(_PROGRESS)
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the tables to *revision*. The caller commits."""
     command.upgrade(_config(connection=connection), revision)
 
 
+@hushed(_PROGRESS)
 def sql(dialect: str, start: str | None = None) -> str:
     """Return the statements of an upgrade from *start* (nothing) to head, for a reviewer's eye."""
     buffer = io.StringIO()

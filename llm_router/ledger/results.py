@@ -149,9 +149,11 @@ class ReportRow:
 
     group: Mapping[str, str | None]
     requests: int
-    """Calls that sent at least one attempt; counted where their first attempt is."""
+    """Distinct calls with an attempt in the group: one that fell back from one upstream to another
+    is a call of both, so that groups need not add up; `by=()` counts each once."""
     attempts: int
     failed: int
+    cancelled: int
     input_tokens: int | None
     output_tokens: int | None
     cache_read_tokens: int | None
@@ -160,9 +162,16 @@ class ReportRow:
     cost: Decimal | None
     """USD: the known totals."""
     computed: Decimal | None
-    """USD: tokens times known prices, for comparison."""
+    """USD: tokens times known prices, to compare with `cost`; None as soon as one attempt that
+    has a bill lacks it."""
     without_cost: int
     """Attempts whose cost is unknown, and so not in `cost`."""
+    latency_p50_ms: int | None
+    """Whole milliseconds of the attempts that succeeded: half of them took no longer."""
+    latency_p95_ms: int | None
+    first_token_p50_ms: int | None
+    """Of streams that succeeded, until their first content."""
+    first_token_p95_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

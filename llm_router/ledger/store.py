@@ -167,7 +167,7 @@ class Store:
         if self._reason != error.reason:
             spool = str(self._spool.path) if self._spool else None
             hint = {"hint": error.hint} if error.hint else {}
-            events.emit(LEDGER_UNAVAILABLE, "error", reason=error.reason, spool=spool, **hint)
+            events.emit(LEDGER_UNAVAILABLE, "warning", reason=error.reason, spool=spool, **hint)
             self._wait = _FIRST_WAIT
         self._reason = error.reason
         self._retry_at = self._now() + self._wait

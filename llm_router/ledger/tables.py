@@ -76,6 +76,7 @@ attempts = Table(
         "ix_llm_attempts_report",
         *("day", "alias", "upstream_provider", "number", "status", "input_tokens"),
         *("output_tokens", "cache_read_tokens", "cost_total", "cost_computed"),
+        *("request_id", "latency_ms", "time_to_first_token_ms"),
     ),
 )
 payloads = Table(

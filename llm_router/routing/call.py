@@ -45,17 +45,16 @@ class Observers:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
-        self._events = EventObserver()
         self._failed: set[int] = set()
 
-    def listening(self) -> bool:
-        """Return whether there is anyone to build records for."""
-        return bool(self._observers) or events.enabled()
+    def listening(self, level: events.Level = "info") -> bool:
+        """Return whether there is anyone to build a record of this *level* for."""
+        return bool(self._observers) or events.enabled(level)
 
-    def tell(self, moment: Moment, record: Any) -> None:
+    def tell(self, moment: Moment, record: Any, level: events.Level = "info") -> None:
         """Hand *record* to each; the first failure of an observer is an event, once."""
-        if events.enabled():
-            self._tell(self._events, moment, record)
+        if events.enabled(level):
+            self._tell(EventObserver(level), moment, record)
         for observer in self._observers:
             self._tell(observer, moment, record)
 
@@ -185,7 +184,8 @@ class Call:
         return "failed" if isinstance(error, Exception) else "cancelled"
 
     def _tell_end(self, status: RequestStatus, error: BaseException | None) -> None:
-        if not self.observers.listening():
+        level: events.Level = "error" if status == "failed" else "info"
+        if not self.observers.listening(level):
             return
         record = RequestFinished(
             request=self.started,
@@ -195,7 +195,7 @@ class Call:
             error=error if isinstance(error, LLMRouterError) else None,
             answer=self.answer,
         )
-        self.observers.tell("request_finished", record)
+        self.observers.tell("request_finished", record, level)
 
     def elapsed_ms(self) -> float:
         return (self.clock.monotonic() - self.begun) * 1000
@@ -319,11 +319,12 @@ class RunningAttempt:
         attempt = self._attempt(status, answer, error)
         self._leave(attempt.cost)
         call.attempts.append(attempt)
-        if call.observers.listening():
+        level: events.Level = "info" if error is None else "warning"
+        if call.observers.listening(level):
             record = AttemptFinished(
                 request=call.started, attempt=attempt, answer=answer, mode_used=call.mode_used
             )
-            call.observers.tell("attempt_finished", record)
+            call.observers.tell("attempt_finished", record, level)
         return True
 
     def _attempt(

@@ -1,4 +1,4 @@
-"""The observer that turns records into structlog events."""
+"""The observer that turns records into events."""
 
 from __future__ import annotations
 
@@ -58,9 +58,10 @@ class CacheWatch:
 
 
 class EventObserver:
-    """Emits `attempt_finished` and `request_finished`, and `cache_lost`."""
+    """Emits `attempt_finished` and `request_finished`, as grave as they are, and `cache_lost`."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: events.Level) -> None:
+        self._level = level
         self._cache = CacheWatch()
 
     def request_started(self, record: RequestStarted) -> None:
@@ -71,7 +72,7 @@ class EventObserver:
         self._cache.note(record.request.alias, attempt.usage)
         events.emit(
             events.ATTEMPT_FINISHED,
-            "info" if attempt.error is None else "warning",
+            self._level,
             request_id=record.request.request_id,
             alias=record.request.alias,
             deployment=attempt.deployment,
@@ -92,7 +93,7 @@ class EventObserver:
         costs = [a.cost for a in record.attempts if a.cost is not None]
         events.emit(
             events.REQUEST_FINISHED,
-            "error" if record.status == "failed" else "info",
+            self._level,
             request_id=record.request.request_id,
             alias=record.request.alias,
             operation=record.request.operation,

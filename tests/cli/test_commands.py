@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -168,14 +169,18 @@ def test_init_writes_a_file_that_check_likes_and_replaces_none(run: Run, folder:
 
 
 def test_explain_shows_the_request_without_sending_it(run: Run, sandbox: Sandbox) -> None:
-    done = run("explain", "safe", "Hi")
+    done = run("explain", "safe", "Hi", "--json")
     shown = json.loads(done.stdout)
     assert [c["deployment"] for c in shown["candidates"]] == [
         "openrouter/demo/always-down",
         GPT,
     ]
     assert shown["candidates"][1]["request"]["body"]["model"] == "openai/gpt-4o-mini"
-    assert sandbox.api_key not in done.output
+    readable = run("explain", "safe", "Hi").stdout
+    assert "safe: at most 4 requests, 120 s each, 300 s together" in readable
+    assert f"\n2. {GPT}\n   POST {sandbox.base_url}/chat/completions\n   {{" in readable
+    assert "the next deployment: " in readable and "the call ends: invalid_request" in readable
+    assert sandbox.api_key not in done.output + readable
     assert sandbox.requests == []
 
 
@@ -196,7 +201,7 @@ def test_what_was_called_is_listed_shown_and_summed_up(run: Run, sandbox: Sandbo
     assert len(json.loads(run("logs", "--alias", "safe", "--format", "json").stdout)) == 1
     assert "succeeded" in run("logs").stdout
 
-    shown = json.loads(run("show", rows[1]["id"]).stdout)
+    shown = json.loads(run("show", rows[1]["id"], "--json").stdout)
     assert shown["request"]["alias"] == "safe"
     assert shown["attempts"][0]["deployment"] == "openrouter/demo/always-down"
 
@@ -205,6 +210,47 @@ def test_what_was_called_is_listed_shown_and_summed_up(run: Run, sandbox: Sandbo
     assert all("E" not in row["cost"] for row in table)
     assert run("report", "--by", "alias,upstream", "--since", "7d").exit_code == 0
     assert run("report", "--since", "2099-01-01").stdout == "no rows\n"
+
+
+def test_a_call_is_shown_by_how_its_id_begins_and_the_last_by_that_word(
+    run: Run, sandbox: Sandbox
+) -> None:
+    assert "nothing is recorded yet" in run("show", "last").stderr
+    run("complete", "fast", "Hi", "--tag", "team=search")
+    run("complete", "safe", "Hi")
+    newest, older = json.loads(run("logs", "--json").stdout)
+    last = run("show", "last").stdout
+    assert newest["id"] in last and "openrouter/demo/always-down" in last and "503" in last
+    begun = json.loads(run("show", older["id"][:-2], "--json").stdout)
+    assert begun["request"]["tags"] == {"team": "search"}
+    assert run("show", begun["attempts"][0]["response_id"][:-1], "--json").exit_code == 0
+    several = run("show", older["id"][:4])
+    assert several.exit_code == 1
+    assert newest["id"] in several.stderr and older["id"] in several.stderr
+
+
+def test_every_moment_is_written_in_utc_and_to_the_second(run: Run, sandbox: Sandbox) -> None:
+    run("complete", "fast", "Hi")
+    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    (row,) = json.loads(run("logs", "--json").stdout)
+    detail = json.loads(run("show", "last", "--json").stdout)
+    for moment in (row["started_at"], detail["attempts"][0]["started_at"]):
+        assert re.fullmatch(form, moment)
+    for command in (("logs",), ("logs", "--format", "csv"), ("show", "last")):
+        assert row["started_at"] in run(*command).stdout
+
+
+def test_every_command_that_says_something_can_say_it_as_json(run: Run, sandbox: Sandbox) -> None:
+    run("complete", "fast", "Hi")
+    for command in (
+        "check", "check absent.yaml", "init new.yaml", "explain fast", "complete fast Hi",
+        "parse fast Hi --schema {}", "logs", "show last", "report", "reconcile", "purge",
+        "db upgrade", "db status", "db sql", "sandbox --export",
+    ):  # fmt: skip
+        assert json.loads(run(*command.split(" "), "--json").stdout) is not None, command
+    report = json.loads(run("check", "--json", "-c", "llm_router.yaml").stdout)
+    assert report["ok"] and report["aliases"] == ["fast", "safe"]
+    assert "once" in run("check", "a.yaml", "-c", "b.yaml").stderr
 
 
 def test_an_unknown_id_is_said_to_be_unknown(run: Run, sandbox: Sandbox) -> None:
@@ -225,7 +271,11 @@ def test_reconcile_completes_what_was_cut(run: Run, sandbox: Sandbox) -> None:
 
 def test_purge_deletes_what_is_old(run: Run, sandbox: Sandbox) -> None:
     run("complete", "fast", "Hi")
-    assert "0 requests" in run("purge", "--rows-days", "7").stdout
+    assert "0 requests" in run("purge", "--rows-days", "7", "--yes").stdout
+    asked = run("purge", "--rows-days", "7", stdin="n\n")
+    assert asked.exit_code == 1
+    assert "Delete whole records older than 7 days from <Ledger sqlite:///calls.db" in asked.output
+    assert "0 requests" in run("purge", "--rows-days", "7", stdin="y\n").stdout
     assert "0 requests" in run("purge").stdout
     assert len(json.loads(run("logs", "--format", "json").stdout)) == 1
 
@@ -253,8 +303,9 @@ def test_a_configuration_without_a_ledger_is_told_how_to_get_one(
 def test_a_report_by_an_unknown_group_names_the_known(run: Run, sandbox: Sandbox) -> None:
     run("complete", "fast", "Hi")
     done = run("report", "--by", "nonsense")
-    assert done.exit_code in (1, 2)
+    assert done.exit_code == 2
     assert "nonsense" in done.stderr and "alias" in done.stderr
+    assert "did you mean 'alias'" in run("report", "--by", "alais").stderr
 
 
 def test_an_interrupted_call_ends_with_130(run: Run, sandbox: Sandbox) -> None:
@@ -301,6 +352,7 @@ def test_a_real_process_prints_one_paragraph_and_no_key(sandbox: Sandbox, tmp_pa
         [sys.executable, "-m", "llm_router.cli.main", "complete", GPT, "hi"],
         env=environment(OPENROUTER_BASE_URL=sandbox.base_url, OPENROUTER_API_KEY=WRONG_KEY),
         cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
@@ -310,6 +362,13 @@ def test_a_real_process_prints_one_paragraph_and_no_key(sandbox: Sandbox, tmp_pa
     assert done.stderr.startswith(f"AuthenticationError: {GPT}: 401: User not found. [request ")
     assert len(done.stderr.strip().splitlines()) == 1
     assert WRONG_KEY not in done.stdout + done.stderr
+
+
+def test_the_sandbox_tells_its_variables_to_another_terminal(run: Run) -> None:
+    for arguments, port in (((), 8377), (("--port", "9000"), 9000)):
+        lines = run("sandbox", "--export", *arguments).stdout.splitlines()
+        assert lines[1] == f"export OPENROUTER_BASE_URL=http://127.0.0.1:{port}/api/v1"
+        assert lines[0].startswith("export OPENROUTER_API_KEY=sk-or-")
 
 
 def test_the_sandbox_serves_until_it_is_interrupted(tmp_path: Path) -> None:

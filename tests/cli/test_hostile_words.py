@@ -156,7 +156,8 @@ def test_what_was_recorded_is_shown_as_it_is(recorded: Path, run: Run, sandbox: 
     table = run("report", "--by", "upstream,tag:feature").stdout
     assert "[red]bold[/] [/] :smile:" in table and "\\u001b]0;owned" in table
     rows = json.loads(run("logs", "--format", "json").stdout)
-    shown = run("show", rows[-1]["id"]).stdout
+    assert_harmless(run("show", rows[-1]["id"]).stdout)
+    shown = run("show", rows[-1]["id"], "--json").stdout
     assert_harmless(shown)
     assert HOSTILE in texts_in(json.loads(shown))
 

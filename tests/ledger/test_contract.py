@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -177,14 +177,6 @@ async def test_a_report_goes_by_any_of_its_groups(ledger: Ledger, name: str) -> 
     call().tell(ledger)
     (row,) = ledger.report(by=(name,))
     assert row.attempts == 1
-
-
-async def test_a_report_keeps_to_whole_days_when_it_has_limits(ledger: Ledger) -> None:
-    for days in range(4):
-        call(at=NOON + days * DAY).tell(ledger)
-    since = datetime.fromtimestamp(NOON + DAY + 3600, UTC)
-    rows = ledger.report(by=("day",), since=since, until=date(2026, 9, 24))
-    assert [row.group["day"] for row in rows] == ["2026-09-22", "2026-09-23"]
 
 
 async def test_an_unknown_group_is_an_error_that_names_the_known_ones(ledger: Ledger) -> None:

@@ -207,7 +207,8 @@ async def test_an_old_schema_is_an_event_and_an_upgrade_brings_the_rows(
     assert "llm" in log[0]["hint"]
     with engine.begin() as connection:
         if found == "9":
-            connection.exec_driver_sql(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0003'")
+            head = migrate.status(connection).head
+            connection.exec_driver_sql(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{head}'")
     engine.dispose()
     ledger.upgrade()
     await until(lambda: ("recovered", f"{reason}_schema") in events(log))

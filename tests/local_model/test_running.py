@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from llm_router.cli import local_model
-from llm_router.cli.ask import MISUSED
+from llm_router.cli.configuration import MISUSED
 from llm_router.cli.local_model import INSTALL, LocalModel
 from llm_router.cli.main import main
 from llm_router.errors import ConfigurationError

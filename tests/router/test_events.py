@@ -1,16 +1,20 @@
-"""The structlog events of a call: their names and exactly their fields."""
+"""The events of a call, in structlog and in logging: their names and exactly their fields."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
-from llm_router.errors import InvalidRequestError, RateLimitError
+from llm_router import events
+from llm_router.errors import RateLimitError
 from llm_router.router import Router
 from llm_router.testing import Reply, Sandbox
 from llm_router.usage import format_usd
@@ -144,16 +148,80 @@ async def test_a_fallback_without_a_key_is_passed_over_aloud(
     assert skips[1] is not None and "MISSING is not set" in skips[1]
 
 
-async def test_nothing_is_emitted_or_printed_when_structlog_is_not_configured(
-    router: Router, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+async def test_events_are_lines_of_logging_when_structlog_is_not_configured(
+    router: Router, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert not structlog.is_configured()
+    caplog.set_level("INFO")
     sandbox.fail("http_502")
-    await router.complete("fast", "Hi")
-    sandbox.fail("bad_request")
-    with pytest.raises(InvalidRequestError):
+    reply = await router.complete("fast", "Secret question")
+    records = [record for record in caplog.records if record.name == "llm_router"]
+    assert [record.levelname for record in records] == ["INFO", "WARNING", "INFO", "INFO", "INFO"]
+    lines = [record.getMessage() for record in records]
+    assert lines[0] == (
+        f"llm_router.provider_selected request_id={reply.request_id} alias=fast deployment={GPT} "
+        "provider=openrouter model=openai/gpt-4o-mini attempt=1"
+    )
+    assert "status=failed error=ProviderUnavailableError status_code=502" in lines[1]
+    assert lines[-1].startswith(f"llm_router.request_finished request_id={reply.request_id} ")
+    assert vars(records[-1])["llm_router"].keys() == REQUEST
+    assert "Secret question" not in caplog.text and sandbox.api_key not in caplog.text
+
+
+async def test_a_line_stays_one_line_whatever_stands_in_a_field(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events.emit("llm_router.some_event", "warning", reason="a\nb status=fine", rows=3, hint=None)
+    (record,) = caplog.records
+    assert record.getMessage() == "llm_router.some_event reason='a\\nb status=fine' rows=3"
+
+
+async def test_what_logging_raises_fails_no_call(router: Router, sandbox: Sandbox) -> None:
+    def broken(_: logging.LogRecord) -> bool:
+        raise RuntimeError("a filter of the application")
+
+    logger = logging.getLogger("llm_router")
+    logger.addFilter(broken)
+    try:
+        sandbox.fail("http_502")
+        assert (await router.complete("fast", "Hi")).text
+    finally:
+        logger.removeFilter(broken)
+
+
+_UNCONFIGURED = """
+import asyncio
+from llm_router import Router
+from llm_router.testing import Sandbox
+
+async def main(sandbox):
+    row = {"api_key": sandbox.api_key, "base_url": sandbox.base_url}
+    aliases = {"fast": {"model": "openrouter/openai/gpt-4o-mini"}}
+    data = {"providers": {"openrouter": row}, "aliases": aliases, "ledger": {"url": URL}}
+    async with Router.from_dict(data) as router:
+        sandbox.fail("http_502", retry_after=0.01)
         await router.complete("fast", "Hi")
-    assert capfd.readouterr() == ("", "")
+        sandbox.fail("bad_request")
+        try:
+            await router.complete("fast", "Hi")
+        except Exception:
+            pass
+
+with Sandbox() as sandbox:
+    asyncio.run(main(sandbox))
+"""
+
+
+@pytest.mark.parametrize("setup", ["", "import logging; logging.basicConfig(level='DEBUG')\n"])
+def test_only_what_the_application_set_up_prints(tmp_path: Path, setup: str) -> None:
+    code = f"{setup}URL = 'sqlite:///{tmp_path}/calls.db'\n{_UNCONFIGURED}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    if not setup:
+        assert done.stderr == ""
+        return
+    assert "WARNING:llm_router:llm_router.attempt_finished " in done.stderr
+    assert "ERROR:llm_router:llm_router.request_finished " in done.stderr
+    assert "alembic" not in done.stderr
 
 
 async def test_an_application_may_watch_calls_itself(sandbox: Sandbox) -> None:
