@@ -81,7 +81,9 @@ class Router:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **options: Any) -> Self:
         """Take a configuration of the file's shape; `${VAR}` is expanded here too."""
-        return cls(loading.from_dict(data), **options)
+        report = loading.check_data(data)
+        del data  # else a traceback with local variables shows the keys in it
+        return cls(report.unwrap(), **options)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:

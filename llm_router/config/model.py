@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,11 +30,11 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from llm_router.config.checks import check
-from llm_router.config.findings import explain, hide_password, refusal, sentence
+from llm_router.config.findings import explain, refusal, sentence
 from llm_router.errors import KINDS, NextStep
 from llm_router.options.request import PARAM_NAMES, Deployment, did_you_mean
 from llm_router.options.values import MOST_ATTEMPTS, StructuredMode
-from llm_router.redaction import MASK, redact_data
+from llm_router.redaction import MASK, Secret, redact_data
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -43,11 +44,34 @@ _REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 
 
 class ApiKey(SecretStr):
-    """A key that came, or should have come, from an environment variable."""
+    """A key that came, or should have come, from an environment variable.
+
+    No pickle holds it: where one is read, that variable is looked up again.
+    """
 
     def __init__(self, secret_value: str, variable: str | None = None) -> None:
-        super().__init__(secret_value)
+        super().__init__(Secret(secret_value))
         self.variable = variable
+
+    def __reduce__(self) -> Any:
+        return _key_of_the_environment, (self.variable,)
+
+    def __deepcopy__(self, _memo: Any) -> ApiKey:
+        return self
+
+
+def _key_of_the_environment(variable: str | None) -> ApiKey:
+    return ApiKey(os.environ.get(variable, "") if variable else "", variable)
+
+
+class DatabaseUrl(Secret):
+    """A database's URL; of a server's only the scheme is shown: a password can have any shape."""
+
+    __slots__ = ()
+
+    def shown(self) -> str:
+        scheme, mark, _ = self.partition("://")
+        return str(self) if scheme == "sqlite" else f"{scheme}{mark}{MASK}"
 
 
 def _no_boolean(value: Any) -> Any:
@@ -131,7 +155,7 @@ class ProviderConfig(_Part):
     """Bedrock and Vertex AI only: `us-east-1`, `europe-west1`. Without it Bedrock's is that of
     `base_url`, or of AWS_REGION or AWS_DEFAULT_REGION."""
     app: AppConfig = AppConfig()
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    headers: dict[str, Annotated[str, AfterValidator(Secret)]] = Field(default_factory=dict)
     """Sent with every request; their values are shown nowhere."""
     path: Literal["native", "acompletion"] = "native"
     """"native": the wire itself is read where it is known. "acompletion": all through LiteLLM."""
@@ -143,14 +167,21 @@ class ProviderConfig(_Part):
     """By model; makes `cost.total` a local figure for providers that report none."""
 
     @property
-    def key(self) -> str:
-        """The key in clear; "" where none is set: a blank one counts as unset."""
+    def key(self) -> Secret:
+        """The key; "" where none is set: a blank one counts as unset."""
         key = self.api_key.get_secret_value() if self.api_key else ""
-        return key if key.strip() else ""
+        return Secret(key if key.strip() else "")
 
     def kind(self, name: str) -> str:
         """Return what kind of provider the row called *name* is, by LiteLLM's name for it."""
         return self.litellm or name
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_in_no_pickle(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or isinstance(value, ApiKey):
+            return value
+        return ApiKey(value.get_secret_value())
 
     @field_validator("region")
     @classmethod
@@ -227,7 +258,9 @@ class RetentionConfig(_Part):
 class LedgerConfig(_Part):
     """Where every attempt is recorded."""
 
-    url: str = Field(default="sqlite:///llm_router.db", repr=False)
+    url: Annotated[str, AfterValidator(DatabaseUrl)] = Field(
+        default="sqlite:///llm_router.db", validate_default=True
+    )
     """`sqlite:///file.db` or `postgresql://…`."""
     store: Literal["none", "metadata", "full"] = "metadata"
     """What is kept of a call: nothing at all; names and figures; the content too."""
@@ -251,8 +284,8 @@ class LedgerConfig(_Part):
         return value
 
     @field_serializer("url", when_used="json")
-    def _mask(self, url: str) -> str:
-        return hide_password(url)
+    def _mask(self, url: DatabaseUrl) -> str:
+        return url.shown()
 
 
 class Sections(_Part):
@@ -282,8 +315,10 @@ class RouterConfig(Sections):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise refusal(explain(error, type(self), values)) from None
-        found = list(check(self.model_dump(include={"defaults", "providers", "aliases"})))
+            found = list(explain(error, type(self), values))
+        else:
+            found = list(check(self.model_dump(include={"defaults", "providers", "aliases"})))
+        del values  # else a traceback with local variables shows the keys in them
         if found:
             raise refusal(found)
 

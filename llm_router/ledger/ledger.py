@@ -24,6 +24,7 @@ from llm_router.ledger.rows import RowBuilder
 from llm_router.ledger.spool import Spool
 from llm_router.ledger.store import Store
 from llm_router.ledger.writer import Writer, importing
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -70,7 +71,7 @@ class Ledger:
         self._engine = engine
         self._clock = clock
         self._database: Database | None = None
-        known = tuple(secret for secret in secrets if secret)
+        known = tuple(Secret(secret) for secret in secrets if secret)
         self._builder = RowBuilder(store=self.config.store, secrets=known, redactor=redactor)
         path = spool_path(self.config, engine)
         self._store = Store(self._connect_to_write, Spool(path) if path else None, self._forget)

@@ -22,8 +22,8 @@ from llm_router.providers.foreign import (
     past_tools,
     without_thinking,
 )
-from llm_router.providers.http import Secret
 from llm_router.providers.requests import STAND_IN
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

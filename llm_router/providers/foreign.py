@@ -25,7 +25,6 @@ from llm_router.answers.completion import Completion
 from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.providers.caching import marked_messages
-from llm_router.providers.http import Secret
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.native import NativeProvider
 from llm_router.providers.requests import (
@@ -38,6 +37,7 @@ from llm_router.providers.requests import (
     given_options,
     messages_for,
 )
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,7 +27,6 @@ from llm_router.errors import (
     ProviderConnectionError,
     ProviderError,
 )
-from llm_router.redaction import MASK
 
 if TYPE_CHECKING:
     import ssl
@@ -42,21 +41,6 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 # aiohttp warns about larger bodies given as bytes, and sends file-like ones piece by piece.
 _PIECEMEAL_BYTES = 2**20
 _PROXY_HINT = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
-
-
-class Secret(str):
-    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
-
-    Tracebacks with local variables (structlog, rich) show reprs.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(MASK)
-
-    def __getitem__(self, key: Any) -> Secret:
-        return Secret(super().__getitem__(key))
 
 
 class HttpClient:

@@ -31,9 +31,8 @@ from llm_router.errors import (
 )
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
 from llm_router.options.request import refuse_ours
-from llm_router.providers.http import Secret
 from llm_router.providers.importing import quiet
-from llm_router.redaction import MASK
+from llm_router.redaction import MASK, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -205,7 +204,7 @@ class RequestBuilder:
         """
         row = self._row
         if row.base_url is not None:
-            return row.base_url, Secret(row.key)
+            return row.base_url, row.key
         address, key = _OPENAI_URL, None
         if self._kind != "openai":
             with quiet():
@@ -275,7 +274,7 @@ def dressed(found: Mapping[str, str], key: Secret, row: ProviderConfig) -> dict[
             headers[name] = value
     theirs = {name.lower() for name in row.headers}
     headers = {n: value for n, value in headers.items() if n.lower() not in theirs}
-    headers |= {name: Secret(value) for name, value in row.headers.items()}
+    headers |= row.headers
     for name, value in headers.items():
         if "\n" in value or "\r" in value:
             raise ConfigurationError(f"The value of the header {name!r} has a line break in it")

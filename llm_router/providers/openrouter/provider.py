@@ -20,7 +20,6 @@ from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import refuse_ours
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.embeddings import OpenAIProvider
-from llm_router.providers.http import Secret
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import read_generation
@@ -149,7 +148,7 @@ class OpenRouterBuilder:
         self.address: str = config.get_complete_url(base, STAND_IN, "", {}, {})
         found = config.validate_environment({}, "", [], {}, {}, api_key=STAND_IN)
         found |= attribution(row.app)
-        self.key = Secret(row.key)
+        self.key = row.key
         self.keyed = bool(row.key or row.headers)
         self.headers: Mapping[str, str] = dressed(found, self.key, row)
 
