@@ -243,8 +243,7 @@ def database_url(text: str) -> URL:
     if url is None:  # outside of the block: the parser quotes what it cannot read
         raise ConfigurationError(
             "the ledger's URL cannot be read",
-            hint="Write postgresql://user:password@host:5432/name; a `:`, `/` or `@` in a password "
-            "is %3A, %2F or %40.",
+            hint="Is its port a number? A `:`, `/` or `@` in the password is %3A, %2F or %40.",
         )
     if url.get_backend_name() in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")

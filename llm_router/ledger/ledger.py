@@ -16,8 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llm_router.config.findings import hide_password
-from llm_router.config.model import LedgerConfig
+from llm_router.config.model import DatabaseUrl, LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
 from llm_router.ledger.outage import HINTS, RefusedError, UnavailableError, reason_of_error
 from llm_router.ledger.results import ConfigRow
@@ -82,7 +81,7 @@ class Ledger:
 
     def __repr__(self) -> str:
         url = self.config.url if self._engine is None else str(self._engine.url)
-        return f"<Ledger {hide_password(url)}, store={self.config.store}>"
+        return f"<Ledger {DatabaseUrl(url).shown()}, store={self.config.store}>"
 
     def request_started(self, record: RequestStarted) -> None:
         if self._policy(record) != "none":
