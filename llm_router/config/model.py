@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
+_PLACE = re.compile(r"[\w.-]{1,255}(:\d{1,5})?/[\w.-]{1,64}")
 _REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 
 
@@ -65,13 +66,17 @@ def _key_of_the_environment(variable: str | None) -> ApiKey:
 
 
 class DatabaseUrl(Secret):
-    """A database's URL; of a server's only the scheme is shown: a password can have any shape."""
+    """A database's URL; of a server's its place is shown where it is one beyond doubt."""
 
     __slots__ = ()
 
     def shown(self) -> str:
-        scheme, mark, _ = self.partition("://")
-        return str(self) if scheme == "sqlite" else f"{scheme}{mark}{MASK}"
+        scheme, mark, rest = self.partition("://")
+        if scheme == "sqlite":
+            return str(self)
+        _, at, place = rest.rpartition("@")
+        # A password can have any shape, and stand anywhere.
+        return f"{scheme}{mark}{MASK}{at + place if _PLACE.fullmatch(place) else ''}"
 
 
 def _no_boolean(value: Any) -> Any:
@@ -306,7 +311,7 @@ class LedgerConfig(_Part):
 
     @field_serializer("url", when_used="json")
     def _mask(self, url: DatabaseUrl) -> str:
-        return url.shown()
+        return url.shown().partition("@")[0]  # who reads it in the ledger has found the place
 
 
 class Sections(_Part):

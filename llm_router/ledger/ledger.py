@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router.config.model import DatabaseUrl, LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
+from llm_router.ledger.forking import importing
 from llm_router.ledger.outage import HINTS, RefusedError, UnavailableError, reason_of_error
 from llm_router.ledger.results import ConfigRow
 from llm_router.ledger.rows import RowBuilder
 from llm_router.ledger.spool import Spool
 from llm_router.ledger.store import Store
-from llm_router.ledger.writer import Writer, importing
+from llm_router.ledger.writer import Writer
 from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
@@ -136,7 +137,10 @@ class Ledger:
 
     async def aclose(self) -> None:
         """Write what is queued, end the thread, close the connections. Idempotent."""
-        await asyncio.to_thread(self.close)
+        try:
+            await asyncio.to_thread(self.close)
+        except RuntimeError:  # the program ends: its pools of threads take nothing more
+            self.close()
 
     def close(self) -> None:
         """Do as `aclose`, without a loop."""
@@ -257,7 +261,8 @@ class Ledger:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            return act()
+            with self._store.gate:
+                return act()
         except (SQLAlchemyError, UnavailableError, RefusedError) as error:
             failure = _ledger_error(error)
         # Not inside `except`: the frames of the driver hold the password in clear.
