@@ -42,8 +42,9 @@ class Router:
     """Routes calls to the deployments of a configuration.
 
     Use as `async with Router.from_yaml(…) as router`. A Router that was never opened opens itself
-    at its first call, whose deadline covers that; `aclose()` (or the end of the event loop) closes its connections. It is
-    safe to use from several tasks and several event loops, and shares nothing with other Routers.
+    at its first call, whose deadline covers that; `aclose()` (or the end of the event loop) closes
+    its connections. It is safe to use from several tasks and event loops, and shares nothing with
+    other Routers.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class DatabaseUrl(Secret):
             return str(self)
         _, at, place = rest.rpartition("@")
         # A password can have any shape, and stand anywhere.
-        return f"{scheme}{mark}{MASK}{at + place if _PLACE.fullmatch(place) else ''}"
+        return f"{scheme}{mark}{MASK}{f'@{place}' if at and _PLACE.fullmatch(place) else ''}"
 
 
 def _no_boolean(value: Any) -> Any:
@@ -311,7 +311,8 @@ class LedgerConfig(_Part):
 
     @field_serializer("url", when_used="json")
     def _mask(self, url: DatabaseUrl) -> str:
-        return url.shown().partition("@")[0]  # who reads it in the ledger has found the place
+        shown = url.shown()  # of a server not even the place: who reads it there has found it
+        return shown if shown == url else shown.partition("@")[0]
 
 
 class Sections(_Part):

@@ -177,6 +177,42 @@ def test_a_router_that_nobody_closed_records_and_ends_without_a_traceback(
     assert rows_of(calls) == ["succeeded"]
 
 
+FIRST = f"""
+import asyncio, time
+from llm_router import DeadlineExceededError, Router
+async def main():
+    router, begun = Router.from_env(), time.monotonic()
+    try:
+        await router.complete("{GPT}", "Hello", deadline=0.2)
+    except DeadlineExceededError:
+        assert time.monotonic() - begun < 1.5
+    else:
+        raise AssertionError("LiteLLM cannot be imported in that time")
+    await router.complete("{GPT}", "Hello", deadline=60)
+    await router.aclose()
+asyncio.run(main())
+"""
+OPENED = """
+import asyncio, sys
+from llm_router import Router
+async def main():
+    async with Router.from_env():
+        assert "litellm" in sys.modules
+asyncio.run(main())
+"""
+
+
+def test_the_deadline_of_the_first_call_covers_its_imports(sandbox: Sandbox) -> None:
+    with program(sandbox, FIRST) as process:
+        assert finished(process) == ""
+    assert asked(sandbox) == 1
+
+
+def test_opening_imports_what_a_row_needs_that_no_alias_names(sandbox: Sandbox) -> None:
+    with program(sandbox, OPENED) as process:
+        assert finished(process) == ""
+
+
 TERMINATED = f"""{BUILT}
 import asyncio, signal, sys
 async def main():

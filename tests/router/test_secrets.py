@@ -453,7 +453,7 @@ def test_a_configuration_shows_no_secret_in_dumps_dicts_copies_and_pickles() -> 
         "pickle": pickle.dumps((config, given), protocol=0).decode("latin-1"),
     }
     assert told_in(shown) == []
-    assert "postgresql://[redacted]" in shown["vars"]
+    assert "postgresql://[redacted]@127.0.0.1:9/calls" in shown["vars"]
     kept = copy.deepcopy(config)
     assert kept.providers["openrouter"].key == KEY
     assert kept.ledger is not None and str(kept.ledger.url) == URL
