@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router import events
 from llm_router.answers.answer import Answer
 from llm_router.answers.records import RequestStarted
+from llm_router.errors import ConfigurationError
 from llm_router.operations.structured.modes import Capabilities, ModeMemory
 from llm_router.operations.structured.schema import SchemaCache
 from llm_router.options.request import Deployment
@@ -69,8 +71,11 @@ class Engine:
         self._remembered = False
 
     async def open(self) -> None:
-        """Import what is needed, in a thread, and let the ledger look at its tables."""
+        """Import what any row needs, in a thread, and let the ledger look at its tables."""
         await self.open_providers(self.all_deployments())
+        for name in self.config.providers:
+            with suppress(ConfigurationError):  # no alias names it: a call that does will raise it
+                await self.open_providers([Deployment(provider=name, model="")])
         if self.ledger is not None:
             await self.ledger.open()
         self._remember_config()
@@ -151,6 +156,9 @@ class Engine:
         secrets: Sequence[str] = self.provider(deployment).secrets
         return secrets if deployment.api_key is None else (*secrets, deployment.api_key)
 
+    def are_open(self, deployments: Iterable[Deployment]) -> bool:
+        return all(deployment.provider in self._opened for deployment in deployments)
+
     async def open_providers(self, deployments: Iterable[Deployment]) -> None:
         """Open those that are not open yet."""
         for deployment in deployments:
@@ -228,10 +236,10 @@ class CallScope:
 
     async def __aenter__(self) -> Call:
         engine = self._engine
-        # Before the clock starts: an import takes seconds, and is paid once a process.
-        await engine.open_providers(self.plan.deployments)
         call = self._call = engine.start(self._operation, self.plan, self._options)
         try:
+            if not engine.are_open(self.plan.deployments):
+                await loop.in_time(call, engine.open_providers(self.plan.deployments))
             await loop.admit(call)
         except BaseException as error:
             self.end(error)

@@ -37,8 +37,19 @@ if TYPE_CHECKING:
 
     from llm_router.usage import Cost, Usage
 
+_LONGEST_CHAIN = 20
+"""Of causes whose frames are let go."""
 NextStep = Literal["retry", "next", "stop"]
 """What an error does next: try here again, try the next deployment, or end the call."""
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of the frames of *error* and of its causes, and of what their variables hold."""
+    link: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if link is not None:
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
 
 
 class LLMRouterError(Exception):
@@ -95,7 +106,11 @@ class LLMRouterError(Exception):
         self.add(**{n: v for n, v in details.items() if getattr(self, n, None) is None})
 
     def mask(self, secrets: Iterable[str]) -> None:
-        """Take values known to be secret (the configured keys) out of every text."""
+        """Take values known to be secret (the configured keys) out of every text.
+
+        The frames go too: a traceback with local variables would show what the wire said.
+        """
+        forget_frames(self)
         known = tuple(secrets)
         if known:
             self.args = (self._redact(self.message, known),)

@@ -10,11 +10,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 MASK = "[redacted]"
 # A shorter value (`ollama`, `x`) is a word of the language, not a key. No pattern fits less.
 _SHORTEST_SECRET = 8
+
+
+class Secret(str):
+    """Text that is used and never shown: its repr is a mask, that of a slice too, and so is what
+    a pickle keeps of it.
+
+    Tracebacks with local variables (structlog, rich), `vars` and dicts show reprs. Formatted, it
+    is in clear.
+    """
+
+    __slots__ = ()
+
+    def shown(self) -> str:
+        """Return what may be seen in its place."""
+        return MASK
+
+    def __repr__(self) -> str:
+        return repr(self.shown())
+
+    def __getitem__(self, key: Any) -> Secret:
+        return Secret(super().__getitem__(key))
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.shown(),)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: Any) -> Self:
+        return self
+
 
 # Each pattern with the letters it begins with: where they are not, it need not be tried.
 # Keys give themselves away by their shape. Group 1, where there is one, stays. What may hold a

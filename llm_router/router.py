@@ -44,8 +44,9 @@ class Router:
     """Routes calls to the deployments of a configuration.
 
     Use as `async with Router.from_yaml(…) as router`. A Router that was never opened opens itself
-    at its first call; `aclose()` (or the end of the event loop) closes its connections. It is
-    safe to use from several tasks and several event loops, and shares nothing with other Routers.
+    at its first call, whose deadline covers that; `aclose()` (or the end of the event loop) closes
+    its connections. It is safe to use from several tasks and event loops, and shares nothing with
+    other Routers.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Router:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **options: Any) -> Self:
         """Take a configuration of the file's shape; `${VAR}` is expanded here too."""
-        return cls(loading.from_dict(data), **options)
+        report = loading.check_data(data)
+        del data  # else a traceback with local variables shows the keys in it
+        return cls(report.unwrap(), **options)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:

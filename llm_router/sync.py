@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
+from llm_router.config import loading
 from llm_router.options.request import conceal
 from llm_router.options.values import no_attribute
 from llm_router.router import Router
@@ -57,7 +58,9 @@ class SyncRouter:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **options: Any) -> Self:
         """See `Router.from_dict`."""
-        return cls._around(Router.from_dict(data, **options))
+        report = loading.check_data(data)
+        del data  # as in Router.from_dict
+        return cls(report.unwrap(), **options)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llm_router.config.findings import Finding, Path, hide_password, is_secret, names_secret, quote
 from llm_router.config.model import OPENROUTER_BASE_URL, ApiKey
+from llm_router.redaction import Secret
 
 DEEPEST = 40
 _REFERENCE = re.compile(
@@ -136,7 +137,7 @@ class Substitution:
     def _keep_secret(self, value: str) -> None:
         """Let no message show *value*, unless it is so short that words would be cut."""
         if len(value) >= _SHORTEST_SECRET:
-            self.secrets.add(value)
+            self.secrets.add(Secret(value))
 
     def _warn(self, path: Path, message: str) -> None:
         self.findings.append(Finding(path, message, "warning"))

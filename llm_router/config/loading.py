@@ -89,11 +89,18 @@ def check_text(text: str, name: str = "configuration") -> Report:
     return _refused(name, "the file is empty; `llm-router init` writes one to start from")
 
 
-def from_dict(data: Mapping[str, Any]) -> RouterConfig:
-    """Build from a mapping shaped as the file is, `${VAR}` included; an empty one takes all from
-    the environment. Raises ConfigurationError.
+def check_data(data: Mapping[str, Any]) -> Report:
+    """Read a mapping shaped as the file is, `${VAR}` included; an empty one takes all from the
+    environment.
     """
-    return _check(data, None).unwrap()
+    return _check(data, None)
+
+
+def from_dict(data: Mapping[str, Any]) -> RouterConfig:
+    """Build what `check_data` reads. Raises ConfigurationError."""
+    report = check_data(data)
+    del data  # else a traceback with local variables shows the keys in it
+    return report.unwrap()
 
 
 def builtin_file(name: str = "llm_router.yaml") -> FilePath:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,26 +30,54 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from llm_router.config.checks import check
-from llm_router.config.findings import explain, hide_password, refusal, sentence
+from llm_router.config.findings import explain, refusal, sentence
 from llm_router.errors import KINDS, NextStep
 from llm_router.options.request import PARAM_NAMES, Deployment, did_you_mean
 from llm_router.options.values import MOST_ATTEMPTS, StructuredMode
-from llm_router.redaction import MASK, redact_data
+from llm_router.redaction import MASK, Secret, redact_data
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
+_PLACE = re.compile(r"[\w.-]{1,255}(:\d{1,5})?/[\w.-]{1,64}")
 _SPAN = re.compile(r"(\d{1,6})([smh])")
 _REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 
 
 class ApiKey(SecretStr):
-    """A key that came, or should have come, from an environment variable."""
+    """A key that came, or should have come, from an environment variable.
+
+    No pickle holds it: where one is read, that variable is looked up again.
+    """
 
     def __init__(self, secret_value: str, variable: str | None = None) -> None:
-        super().__init__(secret_value)
+        super().__init__(Secret(secret_value))
         self.variable = variable
+
+    def __reduce__(self) -> Any:
+        return _key_of_the_environment, (self.variable,)
+
+    def __deepcopy__(self, _memo: Any) -> ApiKey:
+        return self
+
+
+def _key_of_the_environment(variable: str | None) -> ApiKey:
+    return ApiKey(os.environ.get(variable, "") if variable else "", variable)
+
+
+class DatabaseUrl(Secret):
+    """A database's URL; of a server's its place is shown where it is one beyond doubt."""
+
+    __slots__ = ()
+
+    def shown(self) -> str:
+        scheme, mark, rest = self.partition("://")
+        if scheme == "sqlite":
+            return str(self)
+        _, at, place = rest.rpartition("@")
+        # A password can have any shape, and stand anywhere.
+        return f"{scheme}{mark}{MASK}{f'@{place}' if at and _PLACE.fullmatch(place) else ''}"
 
 
 def _no_boolean(value: Any) -> Any:
@@ -144,7 +173,7 @@ class ProviderConfig(_Part):
     """Bedrock and Vertex AI only: `us-east-1`, `europe-west1`. Without it Bedrock's is that of
     `base_url`, or of AWS_REGION or AWS_DEFAULT_REGION."""
     app: AppConfig = AppConfig()
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    headers: dict[str, Annotated[str, AfterValidator(Secret)]] = Field(default_factory=dict)
     """Sent with every request; their values are shown nowhere."""
     path: Literal["native", "acompletion"] = "native"
     """"native": the wire itself is read where it is known. "acompletion": all through LiteLLM."""
@@ -158,14 +187,21 @@ class ProviderConfig(_Part):
     """Whether it may be asked under a `policy`, which only OpenRouter can be told."""
 
     @property
-    def key(self) -> str:
-        """The key in clear; "" where none is set: a blank one counts as unset."""
+    def key(self) -> Secret:
+        """The key; "" where none is set: a blank one counts as unset."""
         key = self.api_key.get_secret_value() if self.api_key else ""
-        return key if key.strip() else ""
+        return Secret(key if key.strip() else "")
 
     def kind(self, name: str) -> str:
         """Return what kind of provider the row called *name* is, by LiteLLM's name for it."""
         return self.litellm or name
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_in_no_pickle(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or isinstance(value, ApiKey):
+            return value
+        return ApiKey(value.get_secret_value())
 
     @field_validator("region")
     @classmethod
@@ -265,7 +301,9 @@ class RetentionConfig(_Part):
 class LedgerConfig(_Part):
     """Where every attempt is recorded."""
 
-    url: str = Field(default="sqlite:///llm_router.db", repr=False)
+    url: Annotated[str, AfterValidator(DatabaseUrl)] = Field(
+        default="sqlite:///llm_router.db", validate_default=True
+    )
     """`sqlite:///file.db` or `postgresql://…`."""
     store: Literal["none", "metadata", "full"] = "metadata"
     """What is kept of a call: nothing at all; names and figures; the content too."""
@@ -289,8 +327,9 @@ class LedgerConfig(_Part):
         return value
 
     @field_serializer("url", when_used="json")
-    def _mask(self, url: str) -> str:
-        return hide_password(url)
+    def _mask(self, url: DatabaseUrl) -> str:
+        shown = url.shown()  # of a server not even the place: who reads it there has found it
+        return shown if shown == url else shown.partition("@")[0]
 
 
 class Sections(_Part):
@@ -321,9 +360,11 @@ class RouterConfig(Sections):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise refusal(explain(error, type(self), values)) from None
-        checked = {"defaults", "providers", "aliases", "policy"}
-        found = list(check(self.model_dump(include=checked)))
+            found = list(explain(error, type(self), values))
+        else:
+            checked = {"defaults", "providers", "aliases", "policy"}
+            found = list(check(self.model_dump(include=checked)))
+        del values  # else a traceback with local variables shows the keys in them
         if found:
             raise refusal(found)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from llm_router.errors import ConfigurationError
 from llm_router.ledger import migrate, tables
@@ -234,8 +234,18 @@ def _end(statement: Any) -> Any:
 
 
 def database_url(text: str) -> URL:
-    """Return the URL with the driver that is used; passwords stay masked in its `str`."""
-    url = make_url(text)
+    """Return the URL with the driver that is used; passwords stay masked in its `str`.
+
+    Raises ConfigurationError for what is no URL.
+    """
+    url: URL | None = None
+    with suppress(ArgumentError, ValueError):
+        url = make_url(text)
+    if url is None:  # outside of the block: the parser quotes what it cannot read
+        raise ConfigurationError(
+            "the ledger's URL cannot be read",
+            hint="Is its port a number? A `:`, `/` or `@` in the password is %3A, %2F or %40.",
+        )
     if url.get_backend_name() in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
     return url

@@ -16,15 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llm_router.config.findings import hide_password
-from llm_router.config.model import LedgerConfig
+from llm_router.config.model import DatabaseUrl, LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
+from llm_router.ledger.forking import importing
 from llm_router.ledger.outage import HINTS, RefusedError, UnavailableError, reason_of_error
 from llm_router.ledger.results import ConfigRow
 from llm_router.ledger.rows import RowBuilder
 from llm_router.ledger.spool import Spool
 from llm_router.ledger.store import Store
-from llm_router.ledger.writer import Writer, importing
+from llm_router.ledger.writer import Writer
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -71,7 +72,7 @@ class Ledger:
         self._engine = engine
         self._clock = clock
         self._database: Database | None = None
-        known = tuple(secret for secret in secrets if secret)
+        known = tuple(Secret(secret) for secret in secrets if secret)
         self._builder = RowBuilder(store=self.config.store, secrets=known, redactor=redactor)
         path = spool_path(self.config, engine)
         self._store = Store(self._connect_to_write, Spool(path) if path else None, self._forget)
@@ -81,7 +82,7 @@ class Ledger:
 
     def __repr__(self) -> str:
         url = self.config.url if self._engine is None else str(self._engine.url)
-        return f"<Ledger {hide_password(url)}, store={self.config.store}>"
+        return f"<Ledger {DatabaseUrl(url).shown()}, store={self.config.store}>"
 
     def request_started(self, record: RequestStarted) -> None:
         if self._policy(record) != "none":
@@ -136,7 +137,10 @@ class Ledger:
 
     async def aclose(self) -> None:
         """Write what is queued, end the thread, close the connections. Idempotent."""
-        await asyncio.to_thread(self.close)
+        try:
+            await asyncio.to_thread(self.close)
+        except RuntimeError:  # the program ends: its pools of threads take nothing more
+            self.close()
 
     def close(self) -> None:
         """Do as `aclose`, without a loop."""
@@ -260,7 +264,8 @@ class Ledger:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            return act()
+            with self._store.gate:
+                return act()
         except (SQLAlchemyError, UnavailableError, RefusedError) as error:
             failure = _ledger_error(error)
         # Not inside `except`: the frames of the driver hold the password in clear.

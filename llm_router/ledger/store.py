@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llm_router import events
+from llm_router.ledger.forking import ForkGate
 from llm_router.ledger.outage import (
     LEDGER_DROPPED,
     LEDGER_RECOVERED,
@@ -48,8 +49,8 @@ class Store:
         self._next_upkeep = 0.0
         self._kept: Rows = []
         self._kept_lock = threading.Lock()
-        self.at_work = threading.RLock()
-        """Held while rows are written: a fork waits for it."""
+        self.gate = ForkGate()
+        """Entered by who is in the database driver."""
         self._reason: str | None = None
         self._spool_reason: str | None = None
         self._wait = _FIRST_WAIT
@@ -58,7 +59,6 @@ class Store:
     def forked(self) -> None:
         """Forget locks that a thread of the parent process may hold."""
         self._kept_lock = threading.Lock()
-        self.at_work = threading.RLock()
 
     def retry_in(self) -> float | None:
         """Return the seconds until there is something to try again; None when all is written."""
@@ -74,7 +74,7 @@ class Store:
         waiting = self._take_kept() + rows
         try:
             database = self._connect()
-            with self.at_work:
+            with self.gate:
                 database.make_ready()
                 self._write(database, waiting)
                 waiting = []

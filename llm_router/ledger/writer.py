@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
-import weakref
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
+
+from llm_router.ledger.forking import at_the_end_of_a_child, tell_of_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +21,6 @@ MOST_WAITING = 20_000
 """Records that wait in memory while the database is slow; more go to the spool."""
 _BATCH = 4_000
 _EXIT_SECONDS = 10.0
-_FORK_SECONDS = 1.0
-"""How long a fork waits for a write under way."""
-
-importing = threading.RLock()
-"""Held while modules are imported. A fork waits for it: a child would wait for ever for a module
-that a thread of its parent was importing."""
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-"""Those that a forked process begins anew."""
 
 
 class Writer:
@@ -42,8 +34,9 @@ class Writer:
         self._interval = interval
         self._after_fork = after_fork
         self._queue: deque[Record | Callable[[], None]] = deque()
+        self.gate = store.gate
         self._begin_anew()
-        _writers.add(self)
+        tell_of_forks(self)
 
     def _begin_anew(self) -> None:
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -58,15 +51,6 @@ class Writer:
         """Go on in a child process, which has the queue but none of its parent's threads."""
         self._begin_anew()
         self._after_fork()
-
-    def pause(self) -> None:
-        """Let no thread be inside of the database driver: SQLite has locks of its own, and a
-        child would wait for ever for one that a thread of its parent held."""
-        self._store.at_work.acquire(timeout=_FORK_SECONDS)
-
-    def resume(self) -> None:
-        with suppress(RuntimeError):  # the write took longer than a fork waits
-            self._store.at_work.release()
 
     def put(self, record: Record) -> None:
         """Queue a record: no lock to wait for, no I/O. This is all that a call waits for.
@@ -140,6 +124,7 @@ class Writer:
                 )
                 self._thread.start()
                 atexit.register(self.close)
+                at_the_end_of_a_child(self.close)
         self._starting.release()
 
     def _run(self) -> None:
@@ -206,25 +191,3 @@ class Writer:
             self._relieving = False
             for done in waiting:  # after the rows that the writer holds
                 self.call_when_written(done)
-
-
-def _before_fork() -> None:
-    importing.acquire()
-    for writer in list(_writers):
-        writer.pause()
-
-
-def _after_fork() -> None:
-    for writer in list(_writers):
-        writer.resume()
-    importing.release()
-
-
-def _forked() -> None:
-    importing.release()
-    for writer in _writers:
-        writer.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forked)

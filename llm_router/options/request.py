@@ -10,28 +10,13 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
 from llm_router.options.values import StorePolicy, check_values, elsewhere
-from llm_router.redaction import MASK
+from llm_router.redaction import Secret
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
 """Text, or chat messages of the OpenAI shape, in which an answer is its own message."""
 CachePolicy = Literal["off", "auto", "5m", "1h"]
 Q = TypeVar("Q")
-
-
-class Secret(str):
-    """Text that is sent and never shown: its repr is a mask, and so is that of a slice of it.
-
-    Tracebacks with local variables (structlog, rich) show reprs.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(MASK)
-
-    def __getitem__(self, key: Any) -> Secret:
-        return Secret(super().__getitem__(key))
 
 
 class Params(TypedDict, total=False):

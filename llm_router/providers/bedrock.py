@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from llm_router.errors import ConfigurationError
-from llm_router.options.request import Secret
 from llm_router.providers.foreign import (
     JSON_BODY,
     Draft,
@@ -24,6 +23,7 @@ from llm_router.providers.foreign import (
     without_thinking,
 )
 from llm_router.providers.http import STAND_IN
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

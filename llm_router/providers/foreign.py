@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from llm_router.answers.completion import Completion
 from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.reasoning import normalise_reasoning
-from llm_router.options.request import Secret
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import load_here, quiet
@@ -38,6 +37,7 @@ from llm_router.providers.requests import (
     given_options,
     messages_for,
 )
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,7 +27,7 @@ from llm_router.errors import (
     ProviderConnectionError,
     ProviderError,
 )
-from llm_router.options.request import Secret
+from llm_router.redaction import Secret
 
 if TYPE_CHECKING:
     import ssl

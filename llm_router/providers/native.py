@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from llm_router.answers.answer import Answer
 from llm_router.answers.models import ModelInfo
 from llm_router.config.checks import missing_credentials
-from llm_router.options.request import RequestPreview, Secret
+from llm_router.options.request import RequestPreview
 from llm_router.providers.http import HttpClient, encode_json, filled
 from llm_router.providers.importing import load_here
 from llm_router.providers.requests import RequestBuilder, masked
 from llm_router.providers.stream import HttpStream
-from llm_router.redaction import MASK
+from llm_router.redaction import MASK, Secret
 from llm_router.usage import Prices
 
 if TYPE_CHECKING:

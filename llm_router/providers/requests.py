@@ -31,10 +31,10 @@ from llm_router.errors import (
     UnsupportedFeatureError,
 )
 from llm_router.options.reasoning import litellm_reasoning, normalise_reasoning
-from llm_router.options.request import Secret, refuse_ours
+from llm_router.options.request import refuse_ours
 from llm_router.providers.http import STAND_IN, refuse_line_break
 from llm_router.providers.importing import quiet
-from llm_router.redaction import MASK
+from llm_router.redaction import MASK, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -215,7 +215,7 @@ class RequestBuilder:
         """
         row = self._row
         if row.base_url is not None:
-            return row.base_url, Secret(row.key)
+            return row.base_url, row.key
         address, key = _OPENAI_URL, None
         if self._kind != "openai":
             with quiet():
@@ -281,7 +281,7 @@ def dressed(found: Mapping[str, str], row: ProviderConfig) -> dict[str, str]:
             headers[name] = value
     theirs = {name.lower() for name in row.headers}
     headers = {n: value for n, value in headers.items() if n.lower() not in theirs}
-    headers |= {name: Secret(value) for name, value in row.headers.items()}
+    headers |= row.headers
     for name, value in headers.items():
         refuse_line_break(name, value)
     return headers

@@ -24,7 +24,7 @@ from llm_router.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from llm_router.config.model import AliasConfig
     from llm_router.options.request import Deployment
@@ -143,6 +143,18 @@ async def admit(call: Call) -> None:
     Raises RateLimitError when too many wait already, DeadlineExceededError when it takes too long.
     """
     call.leave = await _enter(call, None)
+
+
+async def in_time(call: Call, opening: Awaitable[None]) -> None:
+    """Await what the first call of a Router has to; DeadlineExceededError when it takes too long.
+
+    An import goes on in its thread, and the next call finds it done.
+    """
+    try:
+        async with asyncio.timeout(call.time_left):
+            await opening
+    except TimeoutError:
+        raise _deadline_exceeded(call) from None
 
 
 async def _enter(call: Call, deployment: Deployment | None) -> Leave:

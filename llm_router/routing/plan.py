@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_router.config.model import ProviderConfig, RouterConfig
-    from llm_router.options.request import Deployment, Secret
+    from llm_router.options.request import Deployment
+    from llm_router.redaction import Secret
 
 _MOST_PLANS = 1024
 _CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})

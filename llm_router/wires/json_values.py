@@ -42,13 +42,16 @@ def read_json(data: bytes) -> Any:
     try:
         text = data.decode("utf-8-sig" if data[:1] == b"\xef" else "utf-8").strip(_BLANK)
         value, end = _decode(text)
-    except ValueError as error:
-        raise UnreadableError("is not readable JSON") from error
-    except RecursionError as error:
-        raise UnreadableError("is nested too deeply") from error
-    if end != len(text):
-        raise UnreadableError("has more after its JSON")
-    return value
+    except ValueError:
+        problem = "is not readable JSON"
+    except RecursionError:
+        problem = "is nested too deeply"
+    else:
+        if end == len(text):
+            return value
+        problem = "has more after its JSON"
+    # Not inside `except`: the decoder's error has the whole text, whatever it quotes.
+    raise UnreadableError(problem)
 
 
 def leading_json(data: bytes) -> Any:

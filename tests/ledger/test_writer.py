@@ -131,6 +131,37 @@ def test_a_child_records_when_it_was_forked_while_the_writer_imported_its_driver
     assert len(reader.logs()) == 3
 
 
+def test_a_child_records_when_it_was_forked_while_another_thread_read(
+    tmp_path: Path, open_ledger: Callable[..., Ledger]
+) -> None:
+    url = f"sqlite:///{tmp_path}/calls.db"
+    reader = open_ledger(url)
+    code = (
+        "import os, threading, time\n"
+        "from llm_router.config.model import LedgerConfig\n"
+        "from llm_router.ledger.ledger import Ledger\n"
+        "from tests.ledger.calls import call\n"
+        f"ledger = Ledger(LedgerConfig(url={url!r}, spool={str(tmp_path / 's')!r}))\n"
+        "call().tell(ledger); ledger._writer.flush()\n"
+        "stop = threading.Event()\n"
+        "def read():\n"
+        "    while not stop.is_set(): ledger.logs(limit=1); ledger.report()\n"
+        "threads = [threading.Thread(target=read, daemon=True) for _ in range(3)]\n"
+        "for each in threads: each.start()\n"
+        "children = []\n"
+        "for _ in range(20):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        call().tell(ledger); os._exit(0 if ledger._writer.close(8) else 1)\n"
+        "    children.append(child)\n"
+        "codes = [os.waitpid(child, 0)[1] for child in children]\n"
+        "stop.set(); ledger.close(); assert not any(codes), codes\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=100)
+    assert len(reader.logs()) == 21
+
+
 def test_a_call_goes_on_when_no_thread_can_be_started(
     tmp_path: Path, open_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import pickle
 import resource
@@ -23,8 +24,8 @@ from llm_router.errors import (
     LLMRouterError,
     ProviderConnectionError,
 )
-from llm_router.options.request import Secret
 from llm_router.providers import http
+from llm_router.redaction import Secret
 from tests.providers.loopback import KEY, asking, provider_at, serving
 from tests.providers.openrouter.test_provider import free_port, raw_server
 from tests.providers.scripted import ask, provider
@@ -183,7 +184,8 @@ def test_a_secret_is_sent_and_never_shown() -> None:
     assert f"{secret}" == "Bearer sk-0123456789" and secret == "Bearer sk-0123456789"
     for shown in (repr(secret), repr({"a": [secret]}), repr(secret[:9]), repr(secret[3])):
         assert "sk-" not in shown and "B" not in shown
-    assert pickle.loads(pickle.dumps(secret)) == secret
+    assert pickle.loads(pickle.dumps(secret)) == "[redacted]"
+    assert copy.copy(secret) == copy.deepcopy(secret) == secret
 
 
 def shown_everywhere(error: BaseException) -> str:

@@ -27,9 +27,9 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from llm_router.config.checks import missing_credentials
-from llm_router.errors import UnsupportedFeatureError
+from llm_router.errors import UnsupportedFeatureError, forget_frames
 from llm_router.options.policy import under_policy
-from llm_router.options.request import RequestPreview, Secret
+from llm_router.options.request import RequestPreview
 from llm_router.providers.acompletion.errors import translate
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import STAND_IN
@@ -38,6 +38,7 @@ from llm_router.providers.native import priced, secrets_of, stated
 from llm_router.providers.openrouter.provider import asked_options, attribution, wire_model
 from llm_router.providers.requests import config_of, copied, given_options, masked, messages_for
 from llm_router.providers.stream import EventStream
+from llm_router.redaction import Secret
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class AcompletionProvider:
             return await _without_leftovers(self._litellm.acompletion(**arguments))
         except Exception as error:  # LiteLLM raises builtin classes too; all are translated
             failure = translate(error, self._wire)
+        except asyncio.CancelledError as error:
+            forget_frames(error)  # LiteLLM's hold the key in clear
+            raise
         raise failure
 
     def _connection(self, own: str | None) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class AcompletionProvider:
         key = own or self._row.key or (STAND_IN if base_url else None)
         region = "vertex_location" if self._kind.startswith("vertex_ai") else "aws_region_name"
         named = {
-            "api_key": key and Secret(key),
+            "api_key": key,
             "base_url": base_url,
             "extra_headers": headers,
             region: self._row.region,
@@ -136,7 +140,7 @@ class AcompletionProvider:
         if self._kind == "openrouter":
             # LiteLLM would name itself; an empty name is none.
             headers = {"HTTP-Referer": "", "X-Title": ""} | attribution(self._row.app)
-        return headers | {name: Secret(value) for name, value in self._row.headers.items()}
+        return headers | self._row.headers
 
     def _arguments(self, request: ProviderRequest) -> dict[str, Any]:
         """Return model, messages and options as keyword arguments of `acompletion`.

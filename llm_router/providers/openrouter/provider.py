@@ -19,7 +19,7 @@ from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ProviderError, ProviderTimeoutError
 from llm_router.options.policy import under_policy
 from llm_router.options.reasoning import normalise_reasoning
-from llm_router.options.request import Secret, refuse_ours
+from llm_router.options.request import refuse_ours
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import STAND_IN, filled
 from llm_router.providers.importing import load_here, quiet
@@ -184,7 +184,7 @@ class OpenRouterBuilder:
         self.address: str = config.get_complete_url(base, STAND_IN, "", {}, {})
         found = config.validate_environment({}, "", [], {}, {}, api_key=STAND_IN)
         found |= attribution(row.app)
-        self.key = Secret(row.key)
+        self.key = row.key
         self.keyed = bool(row.key or row.headers)
         self.headers: Mapping[str, str] = dressed(found, row)
 
