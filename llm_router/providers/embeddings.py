@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from llm_router.errors import UnsupportedFeatureError
@@ -36,9 +37,9 @@ class OpenAIProvider(NativeProvider):
         url, headers = builder.target(request.model)
         prepared = Prepared(_address(url, request), headers, self.embed_body(request))
         response = await self._post(http, prepared, request.answering)
-        body = await http.read(response)
-        count = len(request.texts)
-        answer = read_embeddings(self._openai, response.status, response.headers, body, count)
+        answer = await http.read_as(
+            response, functools.partial(read_embeddings, self._openai, len(request.texts))
+        )
         return self._priced(answer, request)
 
     def embed_body(self, request: EmbedRequest) -> dict[str, Any]:

@@ -39,6 +39,8 @@ R = TypeVar("R")
 CLOSING_SECONDS = 2.0
 """How long `aclose` waits for a loop of another thread; it may be busy for longer, or ending."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
+READ_AT_ONCE_BYTES = 64 * 1024
+"""More than this is read in a thread: on the loop a mebibyte of figures takes 300 ms."""
 # aiohttp warns about larger bodies given as bytes, and sends file-like ones piece by piece.
 _PIECEMEAL_BYTES = 2**20
 _PROXY_HINT = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
@@ -128,6 +130,20 @@ class HttpClient:
         if broken is not None:
             raise broken
         return b"".join(pieces)
+
+    async def read_as(
+        self,
+        response: aiohttp.ClientResponse,
+        read: Callable[[int, Mapping[str, str], bytes], R],
+    ) -> R:
+        """Return what *read* makes of the status, the headers and the whole body.
+
+        A large body is read in a thread, which is left to itself when the wait is cancelled.
+        """
+        body = await self.read(response)
+        if len(body) <= READ_AT_ONCE_BYTES:
+            return read(response.status, response.headers, body)
+        return await asyncio.to_thread(read, response.status, response.headers, body)
 
     async def aclose(self) -> None:
         """Close the sessions. Idempotent; a later request opens a new one."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from llm_router.answers.stream_events import UsageReport
 from llm_router.errors import ProviderError, ProviderTimeoutError
-from llm_router.providers.http import connection_error
+from llm_router.providers.http import READ_AT_ONCE_BYTES, connection_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _BILL_SECONDS = 1.0
 _END_SECONDS = 0.2
 _DRAIN_BYTES = 64 * 1024
+_PIECE_BYTES = 32 * 1024
 
 
 class EventStream:
@@ -44,6 +45,7 @@ class EventStream:
         self._priced = priced
         self._events: deque[StreamEvent] = deque()
         self._over = False
+        self._kept: tuple[object, Completion] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -71,8 +73,12 @@ class EventStream:
             self._events.append(event)
 
     def snapshot(self) -> Completion:
-        """Return what has come so far, the whole answer after the end."""
-        return self._priced(self._reader.snapshot())
+        """Return what has come so far, the whole answer after the end; built once an event."""
+        reader = self._reader
+        moment = (reader.data_events, reader.ended)
+        if self._kept is None or self._kept[0] != moment:
+            self._kept = moment, self._priced(reader.snapshot())
+        return self._kept[1]
 
 
 class HttpStream(EventStream):
@@ -93,6 +99,12 @@ class HttpStream(EventStream):
         self._give_up_at: float | None = None
         """When to stop waiting for a data event; None while nobody waits."""
         self._idled = False
+        self._rest = b""
+        """Came, and is not read yet."""
+        self._unread = 0
+        """Bytes since the last event was whole."""
+        self._large = False
+        """An event was large, and so is the answer that is built at the end."""
 
     async def _fill(self) -> None:
         try:
@@ -109,22 +121,60 @@ class HttpStream(EventStream):
                 self._fail(reader.error)
             if reader.ended:
                 await self._drain(_END_SECONDS)
-                return self._end()
+                return await self._end()
             data = await self._next_bytes()
             if not data:
-                return self._end()
+                return await self._end()
             before = reader.data_events
-            self._give(reader.feed(data))
+            self._give(await self._feed(data))
             if reader.data_events != before:
                 self._progress()
         return None
+
+    async def _feed(self, data: bytes) -> list[StreamEvent]:
+        """Return the events that *data* completes."""
+        reader, before = self._reader, self._reader.data_events
+        self._unread += len(data)
+        events = await self._work(lambda: reader.feed(data))
+        if reader.data_events != before:
+            self._unread = 0
+        return events
+
+    async def _work(self, read: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
+        """Let the reader read; an event of a large size, and what follows it, in a thread.
+
+        The reader belongs to that thread until it is done: a cancellation waits for it.
+        """
+        self._large = self._large or self._unread > READ_AT_ONCE_BYTES
+        if not self._large:
+            return read()
+        reading = asyncio.ensure_future(asyncio.to_thread(self._read_whole, read))
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            await asyncio.wait([reading])
+
+    def _read_whole(self, read: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
+        events = read()
+        if self._reader.ended:
+            self.snapshot()  # a large answer is built here, and kept
+        return events
+
+    async def _piece(self) -> bytes:
+        """Return the next bytes: never so many that their small events hold up the loop."""
+        if self._rest:
+            await asyncio.sleep(0)
+        else:
+            self._rest = await self._content.readany()
+        data, self._rest = self._rest[:_PIECE_BYTES], self._rest[_PIECE_BYTES:]
+        return data
 
     async def _next_bytes(self) -> bytes:
         """Return what has come, waiting for it if need be; nothing at the end or at a cut."""
         import aiohttp
 
         try:
-            return await self._content.readany()
+            return await self._piece()
         except (aiohttp.ClientError, OSError) as error:
             self._broken = self._told(connection_error(error, str(self._response.url)))
         if self._idled:
@@ -138,10 +188,10 @@ class HttpStream(EventStream):
         rest, self._content._buffer = b"".join(self._content._buffer), deque()
         return rest
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         """End well if the answer is whole, although the connection may have been cut after it."""
         try:
-            self._give(self._reader.close())
+            self._give(await self._work(self._reader.close))
         except ProviderError as error:
             self._fail(error)
         self._over = True
@@ -159,9 +209,9 @@ class HttpStream(EventStream):
         size = 0
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(seconds):
-                while size < _DRAIN_BYTES and (data := await self._content.readany()):
+                while size < _DRAIN_BYTES and (data := await self._piece()):
                     size += len(data)
-                    self._reader.feed(data)
+                    await self._feed(data)
 
     def _told(self, error: ProviderError) -> ProviderError:
         """Write into *error* whose answer broke, as far as the stream said it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -31,6 +32,8 @@ def _decimal(text: str) -> Decimal | None:
 
 # NaN and Infinity are not JSON: JavaScript would have written null in their place, so do we.
 _decode = json.JSONDecoder(parse_float=_decimal, parse_constant=lambda _: None).raw_decode
+# Runs of bounded length, none of which ends within a pair.
+_SURROGATES = re.compile(r"[\ud800-\udbff]{1,4096}[\udc00-\udfff]{0,4096}|[\udc00-\udfff]{1,4096}")
 _BLANK = " \t\r\n"
 
 
@@ -69,8 +72,13 @@ def mend(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        # Run by run: one step over it all would hold up the other threads of the process.
+        return _SURROGATES.sub(_joined, text)
     return text
+
+
+def _joined(run: re.Match[str]) -> str:
+    return run[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def mend_all(value: Any) -> Any:
