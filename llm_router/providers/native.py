@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import ProviderRequest
     from llm_router.providers.requests import Builder, Prepared
-    from llm_router.wires.base import Wire
+    from llm_router.wires.reading import Wire
 
 A = TypeVar("A", bound=Answer)
 _MILLION = Decimal(1_000_000)

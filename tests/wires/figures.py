@@ -12,7 +12,7 @@ from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import UsageReport
 from llm_router.errors import ProviderError
 from llm_router.usage import Cost, Usage
-from llm_router.wires.base import Wire
+from llm_router.wires.reading import Wire
 
 # A figure behind a key that counts or charges. Bytes of a stream may have its marks in between.
 _FIGURE = re.compile(
@@ -73,7 +73,12 @@ def assert_nothing_invented(said: object, body: bytes, headers: dict[str, str]) 
 
 
 def _stands(name: str, shown: bytes) -> bool:
-    """Whether *name* is a string of JSON in *shown*; half a character of it stands otherwise."""
+    """Whether *name* is a string of JSON in *shown*; half a character of it stands otherwise.
+
+    Errors cut a name that is longer than names are.
+    """
+    if name.endswith("…"):
+        return f'"{name[:-1]}'.encode() in shown or json.dumps(name[:-1])[:-1].encode() in shown
     texts = (f'"{name}"', json.dumps(name)) if "\ufffd" not in name else name.split("\ufffd")
     return any(text.encode() in shown for text in texts)
 
