@@ -39,6 +39,7 @@ class Watcher:
         await asyncio.sleep(2 * _BEAT_S)  # one beat more: what came last is counted too
         if self._timer is not None:
             self._timer.cancel()
+        self.worst_ms /= max(self._slowness, slowness())
 
     def _beat(self) -> None:
         now = self._now()
@@ -46,7 +47,7 @@ class Watcher:
             after - before for after, before in zip(now, self._last, strict=True)
         )
         still = worked + max(0.0, wall - worked - max(0.0, waited))
-        self.worst_ms = max(self.worst_ms, 1000 * still / self._slowness)
+        self.worst_ms = max(self.worst_ms, 1000 * still)
         self._last = self._now()
         self._timer = self._loop.call_later(_BEAT_S, self._beat)
 

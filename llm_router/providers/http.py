@@ -28,6 +28,7 @@ from llm_router.errors import (
     ProviderError,
 )
 from llm_router.redaction import MASK
+from llm_router.wires.json_values import READ_AT_ONCE_BYTES
 
 if TYPE_CHECKING:
     import ssl
@@ -39,8 +40,6 @@ R = TypeVar("R")
 CLOSING_SECONDS = 2.0
 """How long `aclose` waits for a loop of another thread; it may be busy for longer, or ending."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
-READ_AT_ONCE_BYTES = 64 * 1024
-"""More than this is read in a thread: on the loop a mebibyte of figures takes 300 ms."""
 # aiohttp warns about larger bodies given as bytes, and sends file-like ones piece by piece.
 _PIECEMEAL_BYTES = 2**20
 _PROXY_HINT = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."

@@ -12,16 +12,17 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import UsageReport
 from llm_router.errors import ProviderError, ProviderTimeoutError
-from llm_router.providers.http import READ_AT_ONCE_BYTES, connection_error
+from llm_router.providers.http import connection_error
+from llm_router.wires.json_values import READ_AT_ONCE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import aiohttp
 
-    from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.wires.reading import Reader
 
@@ -111,6 +112,8 @@ class HttpStream(EventStream):
         """Bytes since the last event was whole."""
         self._large = False
         """An event was large, and so is the answer that is built at the end."""
+        self._reading: asyncio.Future[list[StreamEvent]] | None = None
+        """What a thread makes of the bytes; until it is done the reader is the thread's."""
 
     async def _fill(self) -> None:
         try:
@@ -122,6 +125,9 @@ class HttpStream(EventStream):
         reader = self._reader
         self._progress()
         while not self._events:
+            if self._reading is not None:  # the wait for it was cancelled
+                self._give(await self._read_in_thread(self._reading))
+                continue
             if reader.error is not None:
                 await self._drain(_BILL_SECONDS)
                 self._fail(reader.error)
@@ -147,24 +153,35 @@ class HttpStream(EventStream):
         return events
 
     async def _work(self, read: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
-        """Let the reader read; an event of a large size, and what follows it, in a thread.
-
-        The reader belongs to that thread until it is done: a cancellation waits for it.
-        """
+        """Let the reader read; an event of a large size, and what follows it, in a thread."""
         self._large = self._large or self._unread > READ_AT_ONCE_BYTES
         if not self._large:
             return read()
-        reading = asyncio.ensure_future(asyncio.to_thread(self._read_whole, read))
+        return await self._read_in_thread(self._loop.run_in_executor(None, self._read_whole, read))
+
+    async def _read_in_thread(
+        self, reading: asyncio.Future[list[StreamEvent]]
+    ) -> list[StreamEvent]:
+        """Wait for the thread. A cancelled wait leaves it at work; the next one goes on with it."""
+        self._reading = reading
         try:
             return await asyncio.shield(reading)
         finally:
-            await asyncio.wait([reading])
+            if reading.done():
+                self._reading = None
 
     def _read_whole(self, read: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
-        events = read()
-        if self._reader.ended:
-            self.snapshot()  # a large answer is built here, and kept
-        return events
+        try:
+            return read()
+        finally:
+            if self._reader.ended:
+                super().snapshot()  # a large answer is built here, and kept
+
+    def snapshot(self) -> Completion:
+        """As ever; what came before, as far as it was asked for, while a thread reads on."""
+        if self._reading is None or self._reading.done():
+            return super().snapshot()
+        return self._kept[1] if self._kept else Completion()
 
     async def _piece(self) -> bytes:
         """Return the next bytes: never so many that their small events hold up the loop."""

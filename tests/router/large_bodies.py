@@ -53,6 +53,7 @@ TOKEN = {"token": "word", "logprob": -0.123456, "bytes": [119, 111, 114, 100], "
 ROWS = {"rows": filled({"name": "Ada", "year": 1815, "share": 0.25, "of": ["one", "two"]})}
 CALL = {"id": "c", "index": 0, "function": {"name": "f", "arguments": json.dumps(ROWS)}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * SIZE}}
+SMALL_ROWS = {"rows": ROWS["rows"][: len(ROWS["rows"]) // 5]}
 BODIES = {
     "text": answer({"content": "Words of all kinds. " * (SIZE // 20)}),
     "half-letters": answer({"content": "\ud83d " * (SIZE // 7)}),
@@ -61,11 +62,13 @@ BODIES = {
     "call": answer({"tool_calls": [CALL]}),
     "picture": answer({"images": [PICTURE]}),
     "rows": answer({"content": json.dumps(ROWS)}),
+    "rows-of-a-class": answer({"content": json.dumps(SMALL_ROWS)}),
     "unreadable": answer({"content": "x" * SIZE})[:-1],
     "page": b"<html><title>" + b"<p> words " * (SIZE // 10),
     "stream": events({"content": "word "} for _ in range(SIZE // 250)),
     "one-event": events([{"content": "word " * (SIZE // 5)}]),
     "one-dense-event": events([{"tool_calls": [CALL]}]),
+    "cut-call": events([{"tool_calls": [CALL]}])[:-400],
     "one-picture": events([{"images": [PICTURE]}]),
     "stream-of-calls": events(
         {"tool_calls": [{"index": 0, "function": {"arguments": "[],"}}]} for _ in range(SIZE // 300)
