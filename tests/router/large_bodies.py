@@ -50,10 +50,10 @@ def catalogue() -> bytes:
 
 
 TOKEN = {"token": "word", "logprob": -0.123456, "bytes": [119, 111, 114, 100], "top_logprobs": []}
-ROWS = {"rows": filled({"name": "Ada", "year": 1815, "share": 0.25, "of": ["one", "two"]})}
+ROW = {"name": "Ada", "year": 1815, "share": 0.25, "of": ["one", "two"]}
+ROWS = {"rows": filled(ROW)}
 CALL = {"id": "c", "index": 0, "function": {"name": "f", "arguments": json.dumps(ROWS)}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * SIZE}}
-SMALL_ROWS = {"rows": ROWS["rows"][: len(ROWS["rows"]) // 5]}
 BODIES = {
     "text": answer({"content": "Words of all kinds. " * (SIZE // 20)}),
     "half-letters": answer({"content": "\ud83d " * (SIZE // 7)}),
@@ -61,8 +61,8 @@ BODIES = {
     "details": answer({"reasoning_details": filled({"type": "reasoning.text", "text": "hm"})}),
     "call": answer({"tool_calls": [CALL]}),
     "picture": answer({"images": [PICTURE]}),
-    "rows": answer({"content": json.dumps(ROWS)}),
-    "rows-of-a-class": answer({"content": json.dumps(SMALL_ROWS)}),
+    # jsonschema takes two seconds a MiB, pydantic holds the interpreter's lock for 20 ms a MiB.
+    "rows": answer({"content": json.dumps({"rows": filled(ROW, MIB)})}),
     "unreadable": answer({"content": "x" * SIZE})[:-1],
     "page": b"<html><title>" + b"<p> words " * (SIZE // 10),
     "stream": events({"content": "word "} for _ in range(SIZE // 250)),

@@ -145,9 +145,8 @@ class Schema(Generic[T]):
 class SchemaCache:
     """The schemas a Router has met, the least recently used forgotten first.
 
-    `await prepare(schema)` first: a JSON Schema needs jsonschema, whose import takes a tenth of a
-    second, so in a thread. Building one costs milliseconds. Types are kept by identity and spelling (`int | str` equals
-    `str | int`, yet reads differently), dicts by content.
+    Building one costs milliseconds; `await prepare(schema)` first. Types are kept by identity and
+    spelling (`int | str` equals `str | int`, yet reads differently), dicts by content.
     """
 
     def __init__(self, size: int = _CACHED_SCHEMAS) -> None:
@@ -155,7 +154,7 @@ class SchemaCache:
         self._held: OrderedDict[Any, Schema[Any]] = OrderedDict()
 
     async def prepare(self, schema: Any) -> None:
-        """Import what the reading of *schema* needs."""
+        """Import jsonschema for a JSON Schema, in a thread: it takes a tenth of a second."""
         if isinstance(schema, Mapping) and "jsonschema" not in sys.modules:
             await asyncio.to_thread(importlib.import_module, "jsonschema")
 
