@@ -36,10 +36,10 @@ from typing import Any
 # As a script this file is not inside a package: the checkout is found beside it.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from faults_under_load import FIRST, SECOND, answer, prompt, resident_mb
 from pydantic import BaseModel
 from sqlalchemy import create_engine, func, select
 
-from benchmarks.faults_under_load import FIRST, SECOND, answer, prompt, resident_mb
 from llm_router import Router, errors
 from llm_router.ledger import tables
 
