@@ -10,7 +10,7 @@ no call lasts 50 ms longer than its deadline, nor a cancelled one than its cance
 for each attempt; each answer's row has the sandbox's bill; no slot, task, thread or descriptor is
 left, and at most 5 MB of memory.
 
-Lateness is counted in the loop's own time: what it needed for one turn beyond 20 ms, which 64 calls
+Lateness is counted in the loop's own time: what it needed for one turn beyond 10 ms, which 64 calls
 at once on a busy machine make it need, is no call's own.
 """
 
@@ -46,7 +46,7 @@ from llm_router.ledger import tables
 CONCURRENCY = 64
 MAX_ATTEMPTS = 4
 LATE_S = 0.05
-LONGEST_TURN_S = 0.02
+LONGEST_TURN_S = 0.01
 GROWTH_MB = 5.0
 LIMITS = {"timeout": 0.6, "idle_timeout": 0.6, "deadline": 5.0, "max_attempts": MAX_ATTEMPTS}
 ALIASES = {
@@ -61,7 +61,7 @@ class Count(BaseModel):
 
 
 class LoopTime:
-    """Seconds of a loop, of each of its turns 20 ms at most."""
+    """Seconds of a loop, of each of its turns 10 ms at most."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -154,7 +154,8 @@ class Caller:
         alias = "vectors" if kind == "embed" else dice.choice(["wide", "narrow"])
         began = self._time.now
         try:
-            return await getattr(self, f"_{kind}")(alias, number, dice, deadline, began)
+            end: str = await getattr(self, f"_{kind}")(alias, number, dice, deadline, began)
+            return end
         finally:
             if kind != "stream":
                 self._late(began + deadline, kind)
