@@ -126,7 +126,7 @@ async def worst(what: str, ask: Callable[[], Awaitable[object]]) -> float:
     return min(found)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("router", "names"),
     [("metadata", tuple(OPERATIONS)), ("full", KEPT_WHOLE)],
