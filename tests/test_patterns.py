@@ -155,7 +155,7 @@ NOTING = """
 import importlib, json, re, sys
 compile, made = re.compile, []
 def noting(pattern, flags=0):
-    source = pattern.decode() if isinstance(pattern, bytes) else getattr(pattern, "pattern", pattern)
+    source = pattern if isinstance(pattern, str) else pattern.decode()
     made.append((sys._getframe(1).f_globals["__name__"], source))
     return compile(pattern, flags)
 re.compile = noting
