@@ -1,8 +1,9 @@
 """The sandbox in a process of its own, where one request in five fails.
 
-    python benchmarks/faulty_server.py SEED [--stream]
+    python benchmarks/faulty_server.py SEED [--stream | --mixed]
 
-Prints its base URL; when its standard input closes it prints, as JSON, what it received. Which
+Prints its base URL; when its standard input closes it prints, as JSON, what it received, and what
+it charged for each answer. Which
 fault a request meets depends only on the seed, the prompt and how often that prompt came before:
 every client meets the same faults, whatever its order and pace.
 """
@@ -18,10 +19,12 @@ from pathlib import Path
 # As a script this file is not inside a package: the checkout is found beside it.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from llm_router.testing import ChatRequest, FaultPlan, Sandbox
+from llm_router.testing import ChatRequest, FaultPlan, Reply, Sandbox
 
 SLOW = 3.0
 """Seconds; the clients give an attempt 2."""
+MISFITS = 100
+"""Of 1000 objects that are answered, so many do not fit their schema."""
 
 
 def _plans(*given: tuple[float, FaultPlan]) -> list[tuple[float, FaultPlan]]:
@@ -68,22 +71,33 @@ STREAMS = _plans(
 class Faults:
     """Decides on each request, and counts."""
 
-    def __init__(self, seed: str, stream: bool) -> None:
+    def __init__(self, seed: str, stream: bool | None) -> None:
+        """*stream* None takes it from each request, and lets some objects miss their schema."""
         self._seed = seed
-        self._plans = BODIES + (STREAMS if stream else TEXTS)
+        self._stream = stream
         self.by_prompt: Counter[str] = Counter()
         self.played: Counter[str] = Counter()
 
-    def __call__(self, request: ChatRequest) -> FaultPlan | None:
+    def __call__(self, request: ChatRequest) -> FaultPlan | Reply | None:
         prompt = request.prompt
         self.by_prompt[prompt] += 1
         drawn = random.Random(f"{self._seed}/{prompt}/{self.by_prompt[prompt]}").random() * 1000
-        for weight, plan in self._plans:
+        for weight, plan in self._plans(request):
             if drawn < weight:
                 self.played[plan.fault] += 1
                 return plan
             drawn -= weight
+        if self._stream is None and "response_format" in request.body and drawn < MISFITS:
+            return Reply(text='{"n": "many"}')
         return None
+
+    def _plans(self, request: ChatRequest) -> list[tuple[float, FaultPlan]]:
+        if request.embeds:
+            return BODIES
+        return BODIES + (STREAMS if self._streams(request) else TEXTS)
+
+    def _streams(self, request: ChatRequest) -> bool:
+        return request.stream if self._stream is None else self._stream
 
     def seen(self) -> dict[str, object]:
         return {
@@ -94,12 +108,14 @@ class Faults:
 
 
 def main() -> None:
-    faults = Faults(sys.argv[1], "--stream" in sys.argv)
+    mixed = "--mixed" in sys.argv
+    faults = Faults(sys.argv[1], None if mixed else "--stream" in sys.argv)
     with Sandbox(keep_requests=1) as sandbox:
         sandbox.on(None, faults)
         print(json.dumps(sandbox.env), flush=True)
         sys.stdin.read()
-    print(json.dumps(faults.seen()), flush=True)
+        bills = {id: str(bill.total) for id, bill in sandbox.bills.items()}
+    print(json.dumps(faults.seen() | {"bills": bills}), flush=True)
 
 
 if __name__ == "__main__":

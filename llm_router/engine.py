@@ -157,7 +157,7 @@ class Engine:
         return secrets if deployment.api_key is None else (*secrets, deployment.api_key)
 
     def are_open(self, deployments: Iterable[Deployment]) -> bool:
-        return all(deployment.provider in self._opened for deployment in deployments)
+        return all((d.provider, d.api_key is not None) in self._opened for d in deployments)
 
     async def open_providers(self, deployments: Iterable[Deployment]) -> None:
         """Open those that are not open yet."""

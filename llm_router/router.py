@@ -204,6 +204,7 @@ class Router:
         engine = self._engine
         chat = Chat.ask("parse", messages, options)
         scope = engine.call(chat, model, options)
+        await engine.schemas.prepare(schema)
         parse = Parse(
             engine.schemas.get(schema),
             mode=mode or scope.plan.row.structured,

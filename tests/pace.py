@@ -18,8 +18,13 @@ _LISTS = "[" + "[],{}," * 2_000 + "1]"
 
 def cpu_seconds(work: Callable[[], object]) -> float:
     """Return the CPU seconds that *work* takes, in those of an idle machine."""
-    slowness = max(1.0, _took(_plain_work) / _SECONDS)
-    return _took(work) / slowness
+    slower = slowness()
+    return _took(work) / slower
+
+
+def slowness() -> float:
+    """Return how many times as long plain work takes now as on an idle machine; at least 1."""
+    return max(1.0, _took(_plain_work) / _SECONDS)
 
 
 def _plain_work() -> object:

@@ -102,7 +102,7 @@ Span = Annotated[
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
 Attempts = Annotated[int, Field(ge=1, le=MOST_ATTEMPTS), BeforeValidator(_no_boolean)]
 Days = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
-Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
+Price = Annotated[Decimal, Field(ge=0, lt=10**9, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 
 
 def _one_of(what: str, known: Collection[str]) -> AfterValidator:

@@ -28,6 +28,7 @@ from llm_router.errors import (
     ProviderError,
 )
 from llm_router.redaction import Secret
+from llm_router.wires.json_values import READ_AT_ONCE_BYTES
 
 if TYPE_CHECKING:
     import ssl
@@ -115,6 +116,20 @@ class HttpClient:
         if broken is not None:
             raise broken
         return b"".join(pieces)
+
+    async def read_as(
+        self,
+        response: aiohttp.ClientResponse,
+        read: Callable[[int, Mapping[str, str], bytes], R],
+    ) -> R:
+        """Return what *read* makes of the status, the headers and the whole body.
+
+        A large body is read in a thread, which is left to itself when the wait is cancelled.
+        """
+        body = await self.read(response)
+        if len(body) <= READ_AT_ONCE_BYTES:
+            return read(response.status, response.headers, body)
+        return await asyncio.to_thread(read, response.status, response.headers, body)
 
     async def aclose(self) -> None:
         """Close the sessions. Idempotent; a later request opens a new one."""

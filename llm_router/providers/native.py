@@ -89,16 +89,13 @@ class NativeProvider:
     async def complete(self, request: ProviderRequest) -> Completion:
         """Send one request and read one answer; exactly one HTTP request goes out."""
         response, http = await self._send(request)
-        body = await http.read(response)
-        answer = self._wire.read_answer(response.status, response.headers, body)
-        return self._priced(answer, request)
+        return self._priced(await http.read_as(response, self._wire.read_answer), request)
 
     async def stream(self, request: ProviderRequest) -> HttpStream:
         """Send one request; return when the response has begun."""
         response, http = await self._send(request)
         if response.status != 200:
-            body = await http.read(response)
-            raise self._wire.read_error(response.status, response.headers, body)
+            raise await http.read_as(response, self._wire.read_error)
         reader = self._wire.reader(response.headers)
         return HttpStream(response, reader, lambda answer: self._priced(answer, request))
 

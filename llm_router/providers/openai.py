@@ -67,8 +67,7 @@ class OpenAIProvider(NativeProvider):
         url, headers = builder.target(request.model)
         prepared = Prepared(self._address(url, path), headers, self._body(request, fields))
         response = await self._post(http, prepared, request)
-        body = await http.read(response)
-        answer = read(self._openai, response.status, response.headers, body)
+        answer = await http.read_as(response, partial(read, self._openai))
         return self._priced(answer, request)
 
     def _body(self, request: TaskRequest[Any], fields: Mapping[str, Any]) -> dict[str, Any]:

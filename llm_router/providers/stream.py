@@ -12,16 +12,17 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import UsageReport
 from llm_router.errors import ProviderError, ProviderTimeoutError
 from llm_router.providers.http import connection_error
+from llm_router.wires.json_values import READ_AT_ONCE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import aiohttp
 
-    from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.wires.reading import Reader
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _BILL_SECONDS = 1.0
 _END_SECONDS = 0.2
 _DRAIN_BYTES = 64 * 1024
+_PIECE_BYTES = 32 * 1024
 
 
 class EventStream:
@@ -44,6 +46,7 @@ class EventStream:
         self._priced = priced
         self._events: deque[StreamEvent] = deque()
         self._over = False
+        self._kept: tuple[object, Completion] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -77,8 +80,12 @@ class EventStream:
         )
 
     def snapshot(self) -> Completion:
-        """Return what has come so far, the whole answer after the end."""
-        return self._priced(self._reader.snapshot())
+        """Return what has come so far, the whole answer after the end; built once an event."""
+        reader = self._reader
+        moment = (reader.data_events, reader.ended)
+        if self._kept is None or self._kept[0] != moment:
+            self._kept = moment, self._priced(reader.snapshot())
+        return self._kept[1]
 
 
 class HttpStream(EventStream):
@@ -99,6 +106,14 @@ class HttpStream(EventStream):
         self._give_up_at: float | None = None
         """When to stop waiting for a data event; None while nobody waits."""
         self._idled = False
+        self._rest = b""
+        """Came, and is not read yet."""
+        self._unread = 0
+        """Bytes since the last event was whole."""
+        self._large = False
+        """An event was large, and so is the answer that is built at the end."""
+        self._reading: asyncio.Future[list[StreamEvent]] | None = None
+        """What a thread makes of the bytes; until it is done the reader is the thread's."""
 
     async def _fill(self) -> None:
         try:
@@ -110,27 +125,79 @@ class HttpStream(EventStream):
         reader = self._reader
         self._progress()
         while not self._events:
+            if self._reading is not None:  # the wait for it was cancelled
+                self._give(await self._read_in_thread(self._reading))
+                continue
             if reader.error is not None:
                 await self._drain(_BILL_SECONDS)
                 self._fail(reader.error)
             if reader.ended:
                 await self._drain(_END_SECONDS)
-                return self._end()
+                return await self._end()
             data = await self._next_bytes()
             if not data:
-                return self._end()
+                return await self._end()
             before = reader.data_events
-            self._give(reader.feed(data))
+            self._give(await self._feed(data))
             if reader.data_events != before:
                 self._progress()
         return None
+
+    async def _feed(self, data: bytes) -> list[StreamEvent]:
+        """Return the events that *data* completes."""
+        reader, before = self._reader, self._reader.data_events
+        self._unread += len(data)
+        events = await self._work(lambda: reader.feed(data))
+        if reader.data_events != before:
+            self._unread = 0
+        return events
+
+    async def _work(self, read: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
+        """Let the reader read; an event of a large size, and what follows it, in a thread."""
+        self._large = self._large or self._unread > READ_AT_ONCE_BYTES
+        if not self._large:
+            return read()
+        return await self._read_in_thread(self._loop.run_in_executor(None, self._read_whole, read))
+
+    async def _read_in_thread(
+        self, reading: asyncio.Future[list[StreamEvent]]
+    ) -> list[StreamEvent]:
+        """Wait for the thread. A cancelled wait leaves it at work; the next one goes on with it."""
+        self._reading = reading
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            if reading.done():
+                self._reading = None
+
+    def _read_whole(self, read: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
+        try:
+            return read()
+        finally:
+            if self._reader.ended:
+                super().snapshot()  # a large answer is built here, and kept
+
+    def snapshot(self) -> Completion:
+        """As ever; what came before, as far as it was asked for, while a thread reads on."""
+        if self._reading is None or self._reading.done():
+            return super().snapshot()
+        return self._kept[1] if self._kept else Completion()
+
+    async def _piece(self) -> bytes:
+        """Return the next bytes: never so many that their small events hold up the loop."""
+        if self._rest:
+            await asyncio.sleep(0)
+        else:
+            self._rest = await self._content.readany()
+        data, self._rest = self._rest[:_PIECE_BYTES], self._rest[_PIECE_BYTES:]
+        return data
 
     async def _next_bytes(self) -> bytes:
         """Return what has come, waiting for it if need be; nothing at the end or at a cut."""
         import aiohttp
 
         try:
-            return await self._content.readany()
+            return await self._piece()
         except (aiohttp.ClientError, OSError) as error:
             self._broken = self._told(connection_error(error, str(self._response.url)))
         if self._idled:
@@ -141,10 +208,10 @@ class HttpStream(EventStream):
         rest, self._content._buffer = b"".join(self._content._buffer), deque()
         return rest
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         """End well if the answer is whole, although the connection may have been cut after it."""
         try:
-            self._give(self._reader.close())
+            self._give(await self._work(self._reader.close))
         except ProviderError as error:
             self._fail(error)
         self._over = True
@@ -162,9 +229,9 @@ class HttpStream(EventStream):
         size = 0
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(seconds):
-                while size < _DRAIN_BYTES and (data := await self._content.readany()):
+                while size < _DRAIN_BYTES and (data := await self._piece()):
                     size += len(data)
-                    self._reader.feed(data)
+                    await self._feed(data)
 
     def _told(self, error: ProviderError) -> ProviderError:
         """Write into *error* whose answer broke, as far as the stream said it."""

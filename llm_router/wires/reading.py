@@ -194,7 +194,7 @@ class Reader(ABC):
 
     Attributes:
         error: What an error event said. Reading goes on: the bill may follow it.
-        ended: The wire's own mark of the end was seen; what follows it is ignored.
+        ended: The wire's own mark of the end was seen, or the input ended; what follows is ignored.
         data_events: How many events with data came. Comments are no progress.
 
     A wire says what one event of it means. It sets `_finished` at its own mark of a whole answer,
@@ -269,6 +269,7 @@ class Reader(ABC):
                 self._take(payload, events, last=True)
             if not self.ended:
                 self._tell_end(events)
+            self.ended = True
         if self.error is not None:
             raise self.error
         if not self.data_events:

@@ -257,6 +257,22 @@ async def test_cancelled_wait_leaves_the_stream_readable() -> None:
         await stream.aclose()
 
 
+async def test_cancelled_wait_loses_no_event_when_a_thread_was_reading_it() -> None:
+    large = chunk("x" * 3_000_000) + chunk("b") + END
+    async with serving(in_one_go(large)) as server, provider_at(server.url) as provider:
+        stream = await provider.stream(asking(stream=True))
+        reading = asyncio.ensure_future(anext(stream))
+        while not stream._reading:
+            await asyncio.sleep(0)
+        assert stream.snapshot().text == ""
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        events = [event async for event in stream]
+        assert [type(event) for event in events] == [TextDelta, TextDelta, Finish, UsageReport]
+        assert len(stream.snapshot().text) == 3_000_001
+
+
 async def test_200_streams_left_at_random_points_leave_nothing_behind() -> None:
     dice = random.Random(7)
 

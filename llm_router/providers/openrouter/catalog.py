@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from llm_router import events
 from llm_router.answers.models import ModelInfo
 from llm_router.usage import Prices
+from llm_router.wires.json_values import money
 
 if TYPE_CHECKING:
     from llm_router.usage import Usage
@@ -282,11 +283,10 @@ def _read_prices(pricing: Mapping[str, Any]) -> Prices:
 
 
 def _number(value: Any) -> Decimal | None:
-    """Return a price or limit; None for what is none. Router models say -1: it depends."""
+    """Return a price or limit; None for what cannot be one. Router models say -1: it depends."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     try:
-        number = Decimal(value)
+        return money(Decimal(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() and number >= 0 else None

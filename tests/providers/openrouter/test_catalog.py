@@ -196,6 +196,15 @@ async def test_a_field_that_is_null_is_unknown_alone(tmp_path: Path, null: str) 
     assert (info.prices == Prices()) is (null == "pricing")
 
 
+@pytest.mark.parametrize("price", ["1e999999", "1e-999999", "9" * 400])
+async def test_a_price_that_cannot_be_one_is_unknown(tmp_path: Path, price: str) -> None:
+    """It was multiplied, and the paid answer lost to decimal.Overflow."""
+    body = json.dumps({"data": [MINI | {"pricing": {"prompt": price, "completion": "0"}}]}).encode()
+    catalog = make(tmp_path, Source(body))
+    assert await catalog.get("openai/gpt-4o-mini")
+    assert catalog.cost_of("openai/gpt-4o-mini", None, USAGE) is None
+
+
 async def test_second_process_reads_the_disk_and_asks_nobody(tmp_path: Path) -> None:
     first, second = Source(), Source()
     await make(tmp_path, first).get("a/b")
