@@ -21,10 +21,13 @@ from llm_router.providers.registry import build_provider
 from llm_router.routing import loop
 from llm_router.routing.call import Call, Observers, uuid7
 from llm_router.routing.cooldown import Cooldowns
+from llm_router.routing.estimates import Estimates
 from llm_router.routing.explain import Candidate
-from llm_router.routing.gates import Concurrency, Gates
+from llm_router.routing.gates import Concurrency, Gates, Rates
 from llm_router.routing.loop import Asking
+from llm_router.routing.money import Money, Payer
 from llm_router.routing.plan import Planner
+from llm_router.state.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,8 +62,12 @@ class Engine:
         self.ledger = _build_ledger(config) if ledger is None else ledger
         self.providers: dict[str, Any] = {}
         recorders = () if self.ledger is None else (self.ledger,)
+        self.estimates = Estimates(self.provider)
         self.observers = Observers((*recorders, *observers))
-        self.gates = Gates([Concurrency()])
+        state = Memory(clock.monotonic, clock.wall)
+        self.money = Money(config.budgets, state, self.estimates, clock.wall)
+        rates = Rates(state, config.providers, self.estimates)
+        self.gates = Gates([Concurrency(), rates, self.money], self.estimates.learn)
         self._fingerprint = config.fingerprint
         self._opened: set[str] = set()
         self._remembered = False
@@ -162,17 +169,28 @@ class Engine:
         return None if info is None else operation.unsuitable(info)
 
     def candidate(
-        self, plan: Plan, operation: Operation[Any], deployment: Deployment, *, asked: bool
+        self,
+        plan: Plan,
+        operation: Operation[Any],
+        deployment: Deployment,
+        *,
+        asked: bool,
+        tags: Mapping[str, str] | None,
     ) -> Candidate:
         """Return how *deployment* stands in an explanation."""
         provider = self.provider(deployment)
         if deployment.provider not in self._opened:
             _open_in_thread(provider)
+        request = operation.request(deployment, plan.row, None)
+        payer = Payer(plan.requested, operation.user, tags or {})
+        reserves, refused = self.money.preview(payer, deployment, request)
         return Candidate(
             deployment=deployment.name,
             skip=None if asked else self.unsuitable(operation, deployment),
             health=self.cooldowns.health(deployment),
-            request=provider.preview(operation.request(deployment, plan.row, None)),
+            request=provider.preview(request),
+            reserves=reserves,
+            refused=refused,
         )
 
     def capabilities(self, deployment: Deployment) -> Capabilities:

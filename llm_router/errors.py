@@ -34,6 +34,7 @@ from llm_router.redaction import redact, redact_data, redact_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from decimal import Decimal
 
     from llm_router.usage import Cost, Usage
 
@@ -138,7 +139,16 @@ class UnsupportedFeatureError(LLMRouterError, NotImplementedError):
 
 
 class BudgetExceededError(LLMRouterError):
-    """A limit on money would be passed."""
+    """A limit on money would be passed; the attempt that could have done so was not sent."""
+
+    budget: str | None = None
+    """Its name under `budgets:`; "max_cost" for the call's own."""
+    limit: Decimal | None = None
+    """USD in the whole window."""
+    left: Decimal | None = None
+    """USD that are neither spent nor reserved; negative when bills were higher than reserved."""
+    resets_at: float | None = None
+    """When its window ends, seconds since the epoch; None for one that never does."""
 
 
 class DeadlineExceededError(LLMRouterError, TimeoutError):
@@ -160,6 +170,8 @@ class ProviderError(LLMRouterError):
     usage: Usage | None = None
     """The bill that came with the failure, if one did."""
     cost: Cost | None = None
+    sent: bool | None = None
+    """False where it is certain that no request went out, so that nothing can be billed."""
 
     def add(self, **details: Any) -> None:
         if "raw" in details:

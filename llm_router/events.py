@@ -8,6 +8,8 @@
 | `llm_router.deployment_skipped` | a deployment was passed over, nothing was sent | `request_id alias deployment reason` |
 | `llm_router.cooldown_started` | a deployment (or a provider's key) rests | `deployment reason seconds` |
 | `llm_router.cooldown_ended` | it answered again | `deployment reason` |
+| `llm_router.budget_warning` | a budget has less left than its `warn_at`, once a window | `budget who window limit left` |
+| `llm_router.budget_exceeded` | it refused an attempt, once a window | the same |
 | `llm_router.close_failed` | something did not close; everything else did | `provider reason` |
 | `llm_router.observer_failed` | an observer raised, for the first time; calls go on | `observer reason` |
 | `llm_router.catalog_entry_unreadable` | a model's entry is of another shape: it is unknown | `model reason` |
@@ -33,6 +35,8 @@ REQUEST_FINISHED = "llm_router.request_finished"
 DEPLOYMENT_SKIPPED = "llm_router.deployment_skipped"
 COOLDOWN_STARTED = "llm_router.cooldown_started"
 COOLDOWN_ENDED = "llm_router.cooldown_ended"
+BUDGET_WARNING = "llm_router.budget_warning"
+BUDGET_EXCEEDED = "llm_router.budget_exceeded"
 CLOSE_FAILED = "llm_router.close_failed"
 OBSERVER_FAILED = "llm_router.observer_failed"
 CATALOG_ENTRY_UNREADABLE = "llm_router.catalog_entry_unreadable"

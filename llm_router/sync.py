@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
+    from llm_router.routing.money import BudgetStanding
     from llm_router.streams import CompletionStream
 
 R = TypeVar("R")
@@ -184,6 +185,10 @@ class SyncRouter:
     def health(self) -> dict[str, Health]:
         """See `Router.health`."""
         return self._router.health()
+
+    def budgets(self) -> list[BudgetStanding]:
+        """See `Router.budgets`."""
+        return self._call(self._router.budgets)
 
     def reconcile(self, *, limit: int = 100) -> Reconciled:
         """See `Router.reconcile`."""

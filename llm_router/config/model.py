@@ -138,6 +138,10 @@ class ProviderConfig(_Part):
     """"native": the wire itself is read where it is known. "acompletion": all through LiteLLM."""
     concurrency: Count | None = None
     """At most so many calls at once for each of its models; others wait in order."""
+    requests_per_minute: Count | None = None
+    """For each of its models, spread evenly; others wait in order."""
+    tokens_per_minute: Count | None = None
+    """Input and output, for each of its models; estimated before and put right afterwards."""
     structured: StructuredMode | None = None
     """The best way this provider serves a schema, where it is known."""
     prices: dict[str, PriceConfig] = Field(default_factory=dict)
@@ -208,12 +212,33 @@ class AliasConfig(_Part):
     """What an error does next, by kind: {content_filter: next}."""
     concurrency: Count | None = None
     """At most so many calls at once; others wait in order."""
+    requests_per_minute: Count | None = None
+    """Attempts, spread evenly; others wait in order."""
+    tokens_per_minute: Count | None = None
+    """Input and output of its attempts; estimated before and put right afterwards."""
     structured: StructuredMode | None = None
     """A fixed way to ask for a schema; None lets `parse` choose."""
     cache: Literal["auto", "off"] | CacheConfig = "off"
     """Prompt-cache breakpoints where the provider needs them."""
     store: Literal["none", "metadata", "full"] | None = None
     """What the ledger keeps of this alias's calls."""
+
+
+class BudgetConfig(_Part):
+    """Money that may be spent in a window, reserved before each attempt."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[^|]+$")]
+    scope: Annotated[str, Field(pattern=r"^(all|alias|user|tag:.+)$")] = "all"
+    """One budget over all calls, or one for each alias, user, or value of a tag."""
+    usd: Annotated[Price, Field(gt=0)]
+    window: Literal["hour", "day", "month", "total"] = "day"
+    """In UTC; `total` never ends."""
+    warn_at: Annotated[Price, Field(gt=0, le=1)] = Decimal("0.8")
+    """The share that is taken when the event `budget_warning` goes out."""
+    reserve: Literal["expected", "worst"] = "expected"
+    """`worst`: the whole `max_tokens` of each call, so that the limit holds to the cent."""
+    unpriced: Literal["refuse", "allow"] = "refuse"
+    """What becomes of a model whose price is unknown."""
 
 
 class RetentionConfig(_Part):
@@ -263,6 +288,7 @@ class Sections(_Part):
     defaults: Defaults = Defaults()
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
     aliases: dict[str, AliasConfig] = Field(default_factory=dict)
+    budgets: tuple[BudgetConfig, ...] = ()
     ledger: Annotated[
         LedgerConfig | None,
         BeforeValidator(
@@ -284,7 +310,8 @@ class RouterConfig(Sections):
             super().__init__(**values)
         except ValidationError as error:
             raise refusal(explain(error, type(self), values)) from None
-        found = list(check(self.model_dump(include={"defaults", "providers", "aliases"})))
+        checked = {"defaults", "providers", "aliases", "budgets"}
+        found = list(check(self.model_dump(include=checked)))
         if found:
             raise refusal(found)
 
