@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from llm_router.cli.terminal import on_one_line, say, say_json
 from llm_router.config import loading
 from llm_router.config.schema import json_schema
 from llm_router.router import Router
@@ -47,10 +47,10 @@ def complete(
     given = {name: value for name, value in options.items() if value is not None}
     reply = asyncio.run(_ask(model, text, config, given, stream and not as_json))
     if as_json:
-        click.echo(json.dumps(reply.to_dict(), indent=2, ensure_ascii=False))
+        say_json(reply.to_dict())
         return
-    click.echo("" if stream else reply.text)
-    click.echo(summary(reply), err=True)
+    say("" if stream else reply.text)
+    say(on_one_line(summary(reply)), err=True)
 
 
 def router_for(model: str, config: str | None) -> Router:
@@ -68,7 +68,7 @@ async def _ask(
             return await router.complete(model, prompt, **options)
         async with router.stream(model, prompt, **options) as answer:
             async for piece in answer.text_stream:
-                click.echo(piece, nl=False)
+                say(piece, nl=False)
         return answer.completion
 
 
@@ -88,7 +88,7 @@ def summary(reply: Completion) -> str:
 def explain(model: str, prompt: str, config: str | None) -> None:
     """Show who would be asked for MODEL, in which order, and with which request. No network."""
     explanation = router_for(model, config).explain(model, prompt)
-    click.echo(json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False))
+    say_json(explanation.to_dict())
 
 
 @click.command()
@@ -97,17 +97,17 @@ def explain(model: str, prompt: str, config: str | None) -> None:
 def check(file: str | None, schema: bool) -> None:
     """Say all that is wrong in a configuration file, with line numbers and suggestions."""
     if schema:
-        click.echo(json.dumps(json_schema(), indent=2))
+        say_json(json_schema())
         return
     report = loading.check_file(file)
     for finding in report.findings:
-        click.echo(f"{finding.severity}: {finding}", err=finding.severity == "error")
+        say(f"{finding.severity}: {finding}", err=finding.severity == "error")
     if report.config is None:
         count = len(report.problems)
-        click.echo(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
+        say(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
         sys.exit(MISUSED)
     aliases = ", ".join(report.config.aliases) or "none"
-    click.echo(f"{report.source} is fine; aliases: {aliases}")
+    say(f"{report.source} is fine; aliases: {aliases}")
 
 
 @click.command()
@@ -119,4 +119,4 @@ def init(file: str, force: bool) -> None:
     if place.exists() and not force:
         raise click.UsageError(f"{file} is there already; --force replaces it")
     place.write_text(loading.builtin_file().read_text(encoding="utf-8"), encoding="utf-8")
-    click.echo(f"wrote {file}; `llm-router check {file}` reads it")
+    say(f"wrote {file}; `llm-router check {file}` reads it")

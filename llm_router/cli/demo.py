@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from pydantic import BaseModel, Field
 
-from llm_router.cli.ledger import report_line, show_rows
+from llm_router.cli.ledger import report_line
 from llm_router.cli.local_model import LocalModel
+from llm_router.cli.terminal import say, show_rows
 from llm_router.config import loading
 from llm_router.config.model import LedgerConfig
 from llm_router.options.tools import arguments_for, tool_result
@@ -48,14 +49,14 @@ def stock_of(title: str) -> int:
 def sandbox(port: int) -> None:
     """Serve OpenRouter's wire on 127.0.0.1 until interrupted; no key, no cost."""
     with Sandbox(port=port) as server:
-        click.echo(f"The sandbox listens on {server.base_url}. Use it in another terminal with:\n")
+        say(f"The sandbox listens on {server.base_url}. Use it in another terminal with:\n")
         for name, value in server.env.items():
-            click.echo(f"  export {name}={value}")
-        click.echo("\nCtrl-C stops it.")
+            say(f"  export {name}={value}")
+        say("\nCtrl-C stops it.")
         with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
-        click.echo(f"\nServed {len(server.requests)} requests.")
+        say(f"\nServed {len(server.requests)} requests.")
 
 
 @click.command()
@@ -69,7 +70,7 @@ def demo(local: bool) -> None:
         config = loading.load(loading.builtin_file(name))
         ledger = LedgerConfig(url=f"sqlite:///{folder}/demo.db")
         config = config.model_copy(update={"ledger": ledger})
-        click.echo(f"Configuration: {name}. Server: {server.base_url}, on this machine.\n")
+        say(f"Configuration: {name}. Server: {server.base_url}, on this machine.\n")
         asyncio.run(_run(config, local))
 
 
@@ -84,7 +85,7 @@ async def _run(config: RouterConfig, local: bool) -> None:
             await _tool(router, calls)
             await _cache(router, calls)
         await _parse(router, calls)
-        click.echo("")
+        say("")
         rows = [_row(what, reply) for what, reply in calls.items()]
         show_rows(rows, "table", "What each call was and cost")
         report = await router.report(by=("alias", "upstream"))
@@ -110,20 +111,20 @@ async def _texts(router: Router, calls: Calls) -> None:
     for alias in ("fast", "smart"):
         reply = await router.complete(alias, "Why is the sky blue?", max_tokens=60)
         calls[f"text, {alias}"] = reply
-        click.echo(f"{alias}: {reply.text}")
+        say(f"{alias}: {reply.text}")
     reply = await router.complete("flaky", "Are you there?", max_tokens=60)
     calls["fallback" if len(reply.attempts) > 1 else "text, flaky"] = reply
     failed = [f"{a.deployment} ({a.status_code})" for a in reply.attempts if a.error]
     after = f", after {', '.join(failed)}" if failed else ""
-    click.echo(f"flaky: {reply.requested_model} answered{after}")
+    say(f"flaky: {reply.requested_model} answered{after}")
 
 
 async def _stream(router: Router, calls: Calls) -> None:
-    click.echo("stream: ", nl=False)
+    say("stream: ", nl=False)
     async with router.stream("smart", "Tell me a very short story.", max_tokens=60) as stream:
         async for text in stream.text_stream:
-            click.echo(text, nl=False)
-    click.echo("")
+            say(text, nl=False)
+    say("")
     calls["stream"] = stream.completion
 
 
@@ -135,7 +136,7 @@ async def _tool(router: Router, calls: Calls) -> None:
     messages += [asked.as_message(), tool_result(call, copies)]
     reply = await router.complete("smart", messages, tools=[stock_of])
     calls |= {"tool call": asked, "tool answer": reply}
-    click.echo(f"tool: {call.name}({call.raw_arguments}) -> {copies}; then: {reply.text}")
+    say(f"tool: {call.name}({call.raw_arguments}) -> {copies}; then: {reply.text}")
 
 
 async def _cache(router: Router, calls: Calls) -> None:
@@ -143,11 +144,11 @@ async def _cache(router: Router, calls: Calls) -> None:
         reply = calls[f"cache, {turn}"] = await router.complete(
             "smart", f"A {turn} question.", system=_LONG_RULES, cache="auto"
         )
-    click.echo(f"cache: the second turn read {reply.usage.cache_read_tokens} tokens from the cache")
+    say(f"cache: the second turn read {reply.usage.cache_read_tokens} tokens from the cache")
 
 
 async def _parse(router: Router, calls: Calls) -> None:
     text = "I look for Middlemarch, that novel of 880 pages."
     reply = await router.parse("extract", text, schema=Book, max_tokens=120)
     calls[f"schema, by {reply.mode_used}"] = reply
-    click.echo(f"parse: {reply.parsed!r} (by {reply.mode_used}, {reply.reasks} re-asks)")
+    say(f"parse: {reply.parsed!r} (by {reply.mode_used}, {reply.reasks} re-asks)")

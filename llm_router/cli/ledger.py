@@ -1,33 +1,26 @@
-"""The ledger's commands: `logs`, `show`, `report`, `reconcile`, `purge` and `db`; their tables."""
+"""The ledger's commands: `logs`, `show`, `report`, `reconcile`, `purge` and `db`."""
 
 from __future__ import annotations
 
 import asyncio
-import csv
-import json
 import re
-import sys
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from llm_router.cli.ask import config_option
+from llm_router.cli.terminal import Format, say, say_json, show_rows
 from llm_router.config import loading
 from llm_router.errors import ConfigurationError
 from llm_router.ledger.ledger import Ledger
 from llm_router.router import Router
-from llm_router.usage import format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from llm_router.ledger.migrate import SchemaStatus
     from llm_router.ledger.results import ReportRow
 
-Format = Literal["table", "csv", "json"]
 format_option = click.option(
     "--format", "style", type=click.Choice(["table", "csv", "json"]), default="table"
 )
@@ -67,7 +60,7 @@ def logs(config: str | None, failed: bool, alias: str | None, limit: int, style:
 def show(identity: str, config: str | None) -> None:
     """Show one call whole: ID is a request's, an attempt's, or the provider's response id."""
     detail = _ledger(config).show(identity)
-    click.echo(json.dumps(asdict(detail), indent=2, default=str, ensure_ascii=False))
+    say_json(asdict(detail))
 
 
 @click.command()
@@ -116,7 +109,7 @@ def reconcile(config: str | None, limit: int) -> None:
             done = await router.reconcile(limit=limit)
         return f"{done.completed} completed, {done.missing} not known yet, {done.failed} failed"
 
-    click.echo(asyncio.run(run()))
+    say(asyncio.run(run()))
 
 
 @click.command()
@@ -126,7 +119,7 @@ def reconcile(config: str | None, limit: int) -> None:
 def purge(config: str | None, payloads_days: int | None, rows_days: int | None) -> None:
     """Delete what is old, in whole UTC days; without options by the file's `retention`."""
     done = _ledger(config).purge(payloads_days=payloads_days, rows_days=rows_days)
-    click.echo(", ".join(f"{count} {name}" for name, count in asdict(done).items()))
+    say(", ".join(f"{count} {name}" for name, count in asdict(done).items()))
 
 
 @click.group()
@@ -153,49 +146,9 @@ def status(config: str | None) -> None:
 @click.option("--from", "start", help="Begin at this version instead of at nothing.")
 def sql(config: str | None, start: str | None) -> None:
     """Print the SQL of an upgrade, for those who run it themselves."""
-    click.echo(_ledger(config).sql(start))
+    say(_ledger(config).sql(start))
 
 
 def _say(state: SchemaStatus) -> None:
     fields = asdict(state).items()
-    click.echo(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in fields))
-
-
-def show_rows(rows: Sequence[Mapping[str, Any]], style: Format, title: str | None = None) -> None:
-    """Print *rows*, whose keys are the columns; nothing known is shown as nothing."""
-    if style == "json":
-        click.echo(json.dumps(list(rows), indent=2, default=_text, ensure_ascii=False))
-    elif style == "csv":
-        columns = list(rows[0]) if rows else []
-        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _text(value) for name, value in row.items()} for row in rows)
-    else:
-        _show_table(rows, title)
-
-
-def _show_table(rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if not rows:
-        click.echo("no rows")
-        return
-    table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        number = any(isinstance(row[name], int | float | Decimal) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    # In a pipe there is no width to fit: cut no figure.
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Decimal):
-        return format_usd(value)
-    if isinstance(value, float):
-        return f"{value:.1f}"
-    return value.isoformat(timespec="seconds") if hasattr(value, "isoformat") else str(value)
+    say(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in fields))

@@ -11,6 +11,7 @@ import click
 from llm_router.cli.ask import MISUSED, check, complete, explain, init
 from llm_router.cli.demo import demo, sandbox
 from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
+from llm_router.cli.terminal import say
 from llm_router.errors import ConfigurationError, LLMRouterError
 
 FAILED, INTERRUPTED = 1, 130
@@ -35,20 +36,18 @@ class _Group(click.Group):
         except LLMRouterError as error:
             _fail(error, FAILED)
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            say("Interrupted.", err=True)
             sys.exit(INTERRUPTED)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # whoever reads us has gone: click knows what to do
-            click.echo(
-                f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True
-            )
+            say(f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
             sys.exit(FAILED)
 
 
 def _fail(error: LLMRouterError, code: int) -> None:
     request = f"\n(request {error.request_id})" if error.request_id else ""
-    click.echo(f"{type(error).__name__}: {error}{request}", err=True)
+    say(f"{type(error).__name__}: {error}{request}", err=True)
     sys.exit(code)
 
 

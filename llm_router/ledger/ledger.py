@@ -206,7 +206,8 @@ class Ledger:
                 database, fetch, providers=providers, limit=limit, row=row, sleep=sleep
             )
         except (UnavailableError, RefusedError) as error:
-            raise _ledger_error(error) from error
+            failure = _ledger_error(error)
+        raise failure  # as in _command
 
     def _connect(self) -> Database:
         with importing:
@@ -253,7 +254,9 @@ class Ledger:
         try:
             return act()
         except (SQLAlchemyError, UnavailableError, RefusedError) as error:
-            raise _ledger_error(error) from error
+            failure = _ledger_error(error)
+        # Not inside `except`: the frames of the driver hold the password in clear.
+        raise failure
 
     def _forget(
         self, database: Database, payloads_days: int | None = None, rows_days: int | None = None

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.stream_events import RefusalDelta
-from llm_router.usage import Cost, Usage
+from llm_router.usage import Usage
 from llm_router.wires.blocks import BlockReader, completion_of
-from llm_router.wires.errors import context, error_from_object
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -25,15 +24,13 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire, is_empty, nothing_said
-from llm_router.wires.sse import SSEDecoder
+from llm_router.wires.reading import JSONWire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.errors import ProviderError
     from llm_router.wires.base import StreamReader
 
 NAME = "anthropic"
@@ -64,45 +61,29 @@ class AnthropicWire(JSONWire):
     """The wire of messages. Implements `base.Wire`."""
 
     kind: str = "anthropic"
+    finish_name = "stop_reason"
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
-    def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
-        """Return the error inside a 200 body or a stream's event, None when there is none."""
+    def failure(self, answer: dict[str, Any]) -> tuple[Any, int | None]:
+        """Return what went wrong by a 200 body or an event, and the status that it stands for."""
         error = reported(answer)
         if error is None and answer.get("type") == "error":
             error = answer
-        if error is None:
-            return None
         kind = text_or_none(object_or_empty(error).get("type"))
-        return error_from_object(
-            error,
-            status=_STATUSES.get(kind or ""),
-            headers=headers,
-            body=answer,
-            kind=self.kind,
-            now=self.clock(),
-        )
+        return error, _STATUSES.get(kind or "")
 
-    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Return the answer that an object is, or raise the error that it is."""
-        error = self.error_in(answer, headers)
-        if error is not None:
-            raise error
+    def build(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is; UnreadableError for one that is none."""
         if not isinstance(answer.get("content"), list):
             raise UnreadableError("has no content")
-        completion = _build(answer, whole=True)
-        if is_empty(completion, answer.get("stop_reason")):
-            raise nothing_said(_context(headers, answer, completion.usage))
-        return completion
+        return _build(answer, whole=True)
 
-
-def _context(headers: Mapping[str, str], answer: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
-    """Return what is known of the call, for an error."""
-    known = context(headers, {"id": answer.get("id")})
-    return known | ({"usage": usage, "cost": Cost()} if usage != Usage() else {})
+    def usage(self, answer: Mapping[str, Any]) -> Usage:
+        """Return what an answer says of its tokens."""
+        return usage_of(object_or_empty(answer.get("usage")))
 
 
 def _build(answer: Mapping[str, Any], *, whole: bool) -> Completion:
@@ -146,17 +127,11 @@ def usage_of(report: Mapping[str, Any]) -> Usage:
 class _Reader(BlockReader):
     """The StreamReader of this wire."""
 
-    wire = NAME
-
-    def __init__(self, wire: AnthropicWire, headers: Mapping[str, str]) -> None:
-        super().__init__(SSEDecoder(), headers)
-        self._wire = wire
-        self._answer: dict[str, Any] = {}
-        self._usage: dict[str, Any] = {}
+    format = NAME
 
     def snapshot(self) -> Completion:
         """Return what came so far, the whole answer after the end."""
-        answer = self._answer | {"content": self._blocks(), "usage": self._usage}
+        answer = self._answer | {"content": self._blocks()}
         return _build(answer, whole=self.error is None and self._finished)
 
     def _event(self, event: dict[str, Any], events: list[StreamEvent]) -> None:
@@ -207,16 +182,4 @@ class _Reader(BlockReader):
     def _take_usage(self, report: Any) -> None:
         """Take the figures of a report; what is said later counts."""
         known = {name: said for name, said in object_or_empty(report).items() if said is not None}
-        self._usage |= mend_all(known)
-
-    def _finish_word(self) -> Any:
-        return self._answer.get("stop_reason")
-
-    def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
-        error = self._wire.error_in({"id": self._answer.get("id")} | event, self._headers)
-        if error is not None:
-            error.fill(**self._context())
-        return error
-
-    def _context(self) -> dict[str, Any]:
-        return _context(self._headers, self._answer, usage_of(self._usage))
+        self._answer["usage"] = self._answer.get("usage", {}) | mend_all(known)

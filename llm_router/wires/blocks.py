@@ -24,7 +24,7 @@ Without `format` each is a content block as Anthropic takes it back, and an item
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llm_router.answers.completion import Citation, Completion, Image
 from llm_router.answers.stream_events import (
@@ -50,7 +50,7 @@ from llm_router.wires.reading import Reader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.wires.reading import Decoder
+    from llm_router.wires.reading import JSONWire
 
 _THINKING = ("thinking", "redacted_thinking")
 # What deltas add to, for each type of block. The rest of a block comes with its start.
@@ -165,11 +165,11 @@ class BlockReader(Reader):
     The wire's reader calls `_start`, `_add`, `_cite` and `_stop`; `_blocks` is what they add up to.
     """
 
-    wire: str
-    """Its name in what goes back."""
+    format: ClassVar[str]
+    """The wire's name in what goes back."""
 
-    def __init__(self, decoder: Decoder, headers: Mapping[str, str]) -> None:
-        super().__init__(decoder, headers)
+    def __init__(self, wire: JSONWire, headers: Mapping[str, str]) -> None:
+        super().__init__(wire, headers)
         self._all: list[_Block] = []
         self._latest: dict[int | None, _Block] = {}
         self._calls = 0
@@ -236,7 +236,7 @@ class BlockReader(Reader):
         if block is None:
             return
         if block.type in _THINKING:
-            events.append(ReasoningDelta("", (_detail(block.whole(), self.wire),)))
+            events.append(ReasoningDelta("", (_detail(block.whole(), self.format),)))
         elif block.type == "image" and (image := _image(block.whole())):
             events.append(ImageDelta(image))
         elif block.type == "tool_use" and not block.whole().get("input"):

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.completion import Citation, Completion, FinishReason
 from llm_router.answers.stream_events import CitationDelta, ReasoningDelta, TextDelta
-from llm_router.usage import Cost, Usage
+from llm_router.usage import Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -29,14 +28,12 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire, Reader, is_empty, nothing_said
-from llm_router.wires.sse import SSEDecoder
+from llm_router.wires.reading import JSONWire, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.errors import ProviderError
     from llm_router.wires.base import StreamReader
 
 FORMAT = "cohere"
@@ -61,29 +58,26 @@ class CohereWire(JSONWire):
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
-    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Return the answer that an object is, or raise the error that it is."""
-        known = _known(answer, headers)
-        error = error_in(answer)
-        if error is not None:
-            raise self.error_of(error, headers, known)
+    def failure(self, answer: dict[str, Any]) -> tuple[Any, int | None]:
+        """Return what went wrong by a 200 body, or by an event of a stream."""
+        finish = text_or_none(answer.get("finish_reason")) or ""
+        error = reported(answer)
+        if error is None and isinstance(answer.get("message"), str):
+            error = answer
+        if error is None and finish in _FAILED:
+            error = f"The answer ended in an error ({finish})"
+        named = isinstance(error, str)
+        return ({"message": error, "type": _FAILED.get(finish)} if named else error), None
+
+    def build(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is; UnreadableError for one that is none."""
         if not isinstance(answer.get("message"), dict):
             raise UnreadableError("has no message")
-        completion = _build(answer, whole=True)
-        if is_empty(completion, answer.get("finish_reason")):
-            raise nothing_said(known)
-        return completion
+        return _build(answer, whole=True)
 
-
-def error_in(answer: dict[str, Any]) -> Any:
-    """Return what went wrong by a body, or by the end of a stream; None when nothing did."""
-    finish = text_or_none(answer.get("finish_reason")) or ""
-    error = reported(answer)
-    if error is None and isinstance(answer.get("message"), str):
-        error = answer
-    if error is None and finish in _FAILED:
-        error = f"The answer ended in an error ({finish})"
-    return {"message": error, "type": _FAILED.get(finish)} if isinstance(error, str) else error
+    def usage(self, answer: Mapping[str, Any]) -> Usage:
+        """Return what an answer says of its tokens."""
+        return usage_of(object_or_empty(answer.get("usage")))
 
 
 def usage_of(report: Mapping[str, Any]) -> Usage:
@@ -98,13 +92,6 @@ def usage_of(report: Mapping[str, Any]) -> Usage:
         cache_read_tokens=count(report.get("cached_tokens")),
         reasoning_tokens=count(tokens.get("reasoning_tokens")),
     )
-
-
-def _known(answer: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is known of the call, for an error."""
-    known = context(headers, {"id": answer.get("id")})
-    report = object_or_empty(answer.get("usage"))
-    return known | {"usage": usage_of(report), "cost": Cost()} if report else known
 
 
 def _build(answer: Mapping[str, Any], *, whole: bool) -> Completion:
@@ -153,9 +140,7 @@ class _Reader(Reader):
     """The StreamReader of this wire."""
 
     def __init__(self, wire: CohereWire, headers: Mapping[str, str]) -> None:
-        super().__init__(SSEDecoder(), headers)
-        self._wire = wire
-        self._answer: dict[str, Any] = {}
+        super().__init__(wire, headers)
         self._text, self._thinking, self._plan = (parts.TextParts() for _ in range(3))
         self._calls = parts.ToolCallParts()
         self._notes: list[dict[str, Any]] = []
@@ -219,15 +204,3 @@ class _Reader(Reader):
         for one in objects(note if isinstance(note, list) else [note]):
             self._notes.append(one)
             events.extend(map(CitationDelta, _citations(one)))
-
-    def _finish_word(self) -> Any:
-        return self._answer.get("finish_reason")
-
-    def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
-        error = error_in(event)
-        if error is None:
-            return None
-        return self._wire.error_of(error, self._headers, self._context())
-
-    def _context(self) -> dict[str, Any]:
-        return _known(self._answer, self._headers)

@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_router.usage import Cost, Usage
+from llm_router.usage import Usage
 from llm_router.wires.blocks import BlockReader, completion_of
-from llm_router.wires.errors import context, error_from_object, header
+from llm_router.wires.errors import header
 from llm_router.wires.frames import FrameDecoder
 from llm_router.wires.json_values import (
     UnreadableError,
@@ -26,14 +26,13 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire, is_empty, nothing_said
+from llm_router.wires.reading import JSONWire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.errors import ProviderError
     from llm_router.wires.base import StreamReader
 
 NAME = "converse"
@@ -58,49 +57,38 @@ class ConverseWire(JSONWire):
     """The wire of Bedrock's Converse. Implements `base.Wire`."""
 
     kind: str = "bedrock"
+    finish_name = "stopReason"
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
-    def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
-        """Return the error inside a 200 body or a stream's event, None when there is none."""
-        error, status = _exception(answer)
-        if error is None:
-            return None
-        return error_from_object(
-            error, status=status, headers=headers, body={}, kind=self.kind, now=self.clock()
-        )
-
-    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Return the answer that an object is, or raise the error that it is."""
-        error = self.error_in(answer, headers)
+    def failure(self, answer: dict[str, Any]) -> tuple[Any, int | None]:
+        """Return what went wrong by a 200 body or an event, and the status that it stands for."""
+        error = reported(answer)
         if error is not None:
-            raise error
+            return error, None
+        for name, said in answer.items():
+            if name.endswith("Exception"):
+                said = object_or_empty(said)
+                own = count(said.get("originalStatusCode")) or 0
+                status = own if 400 <= own < 600 else _STATUSES.get(name)
+                raw = {"raw": said.get("originalMessage")}
+                return {"message": said.get("message"), "code": name, "metadata": raw}, status
+        told = "output" not in answer and isinstance(answer.get("message"), str)
+        return (answer if told else None), None
+
+    def build(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is; UnreadableError for one that is none."""
         message = object_or_empty(answer.get("output")).get("message")
         if not isinstance(message, dict) or not isinstance(message.get("content"), list):
             raise UnreadableError("has no output message")
         blocks = [_block(block) for block in objects(message["content"])]
-        completion = _build(blocks, answer, headers, whole=True)
-        if is_empty(completion, answer.get("stopReason")):
-            raise nothing_said(_context(headers, completion.usage))
-        return completion
+        return _build(blocks, answer, headers, whole=True)
 
-
-def _exception(event: Mapping[str, Any]) -> tuple[Any, int | None]:
-    """Return the error that an event or a body holds, and its status where that is known."""
-    error = reported(dict(event))
-    if error is not None:
-        return error, None
-    for name, said in event.items():
-        if name.endswith("Exception"):
-            said = object_or_empty(said)
-            own = count(said.get("originalStatusCode")) or 0
-            status = own if 400 <= own < 600 else _STATUSES.get(name)
-            raw = {"raw": said.get("originalMessage")}
-            return {"message": said.get("message"), "code": name, "metadata": raw}, status
-    told = "output" not in event and isinstance(event.get("message"), str)
-    return (event if told else None), None
+    def usage(self, answer: Mapping[str, Any]) -> Usage:
+        """Return what an answer says of its tokens."""
+        return usage_of(object_or_empty(answer.get("usage")))
 
 
 def _build(
@@ -136,11 +124,6 @@ def usage_of(report: Mapping[str, Any]) -> Usage:
     )
 
 
-def _context(headers: Mapping[str, str], usage: Usage) -> dict[str, Any]:
-    """Return what is known of the call, for an error."""
-    return context(headers) | ({"usage": usage, "cost": Cost()} if usage != Usage() else {})
-
-
 def _block(block: dict[str, Any]) -> dict[str, Any]:
     """Return a whole block in the words of `blocks`."""
     match block:
@@ -173,12 +156,8 @@ def _call(use: dict[str, Any]) -> dict[str, Any]:
 class _Reader(BlockReader):
     """The StreamReader of this wire."""
 
-    wire = NAME
-
-    def __init__(self, wire: ConverseWire, headers: Mapping[str, str]) -> None:
-        super().__init__(FrameDecoder(), headers)
-        self._wire = wire
-        self._answer: dict[str, Any] = {}
+    format = NAME
+    decoder = FrameDecoder
 
     def snapshot(self) -> Completion:
         """Return what came so far, the whole answer after the end."""
@@ -240,15 +219,3 @@ class _Reader(BlockReader):
                 self._answer[name] = mend_all(said)
         if self._finished:
             self._end(events)
-
-    def _finish_word(self) -> Any:
-        return self._answer.get("stopReason")
-
-    def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
-        error = self._wire.error_in(event, self._headers)
-        if error is not None:
-            error.fill(**self._context())
-        return error
-
-    def _context(self) -> dict[str, Any]:
-        return _context(self._headers, usage_of(self._answer.get("usage", {})))

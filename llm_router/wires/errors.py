@@ -111,13 +111,14 @@ def error_from_object(
     status: int | None,
     headers: Mapping[str, str],
     body: Mapping[str, Any],
+    known: Mapping[str, Any] | None = None,
     kind: str,
     now: float,
 ) -> ProviderError:
     """Return the error that an `error` object means; never raises.
 
     *status* is the answer's own: for a 200 the code in the object counts. *body* is what the
-    object came in: it may have a bill, an id and the upstream's name.
+    object came in: it may have a bill, an id and the upstream's name, unless these are *known*.
     """
     try:
         raw = bounded(error)
@@ -128,7 +129,7 @@ def error_from_object(
     cause = _Cause(said, status, headers, kind, now)
     found = cause.kind()(
         cause.message,
-        **context(headers, body),
+        **(context(headers, body) if known is None else known),
         status_code=cause.status,
         code=cause.code,
         retry_after=_retry_after(headers, said, now),

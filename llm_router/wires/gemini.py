@@ -35,9 +35,8 @@ from llm_router.answers.stream_events import (
     ToolCallDelta,
 )
 from llm_router.errors import EmptyResponseError
-from llm_router.usage import Cost, Usage
+from llm_router.usage import Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -46,6 +45,7 @@ from llm_router.wires.json_values import (
     object_or_empty,
     objects,
     plain_json,
+    sole_object,
     text_or_none,
 )
 from llm_router.wires.parts import reported
@@ -85,24 +85,46 @@ class GeminiWire(JSONWire):
     """The wire of `generateContent` and `streamGenerateContent?alt=sse`. Implements `base.Wire`."""
 
     kind: str = "gemini"
+    id_name = "responseId"
+    finish_name = "finishReason"
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
-    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Return the answer that an object is, or raise the error that it is."""
+    def error_in(
+        self,
+        answer: dict[str, Any],
+        headers: Mapping[str, str],
+        before: Mapping[str, Any] | None = None,
+    ) -> ProviderError | None:
+        """Return the error inside a 200 body or a stream's event, None when there is none."""
+        error = super().error_in(answer, headers, before)
+        if error is not None and reported(answer) is None:
+            error.fill(status_code=200)  # an answer as it should be: it says what was blocked
+        return error
+
+    def failure(self, answer: dict[str, Any]) -> tuple[Any, int | None]:
+        """Return what went wrong: an error, or a prompt that was blocked."""
+        error = reported(answer)
+        return (_blocked(answer) if error is None else error), None
+
+    def finish_word(self, answer: Mapping[str, Any]) -> Any:
+        """Return why the first candidate ended."""
+        return sole_object(answer.get("candidates")).get(self.finish_name)
+
+    def usage(self, answer: Mapping[str, Any]) -> Usage:
+        """Return what an answer says of its tokens."""
+        return usage_of(object_or_empty(answer.get("usageMetadata")))
+
+    def build(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is; UnreadableError for one that is none."""
         if answer.keys().isdisjoint(_KEYS):
             raise UnreadableError("has no candidates")
         found = _Reader(self, headers).only(answer)
         if not objects(answer.get("candidates")):
-            raise EmptyResponseError(
-                "The answer has no candidates",
-                status_code=200,
-                response_id=found.response_id,
-                usage=found.usage,
-                cost=found.cost,
-            )
+            known = self.context(answer, headers)
+            raise EmptyResponseError("The answer has no candidates", **known, status_code=200)
         return found
 
 
@@ -137,11 +159,12 @@ class _Decoder(SSEDecoder):
 class _Reader(Reader):
     """The StreamReader of this wire."""
 
+    decoder = _Decoder
+
     def __init__(self, wire: GeminiWire, headers: Mapping[str, str]) -> None:
-        super().__init__(_Decoder(), headers)
-        self._wire = wire
-        self._names: dict[str, str] = {}
+        super().__init__(wire, headers)
         self._usage: dict[str, Any] = {}
+        self._answer["usageMetadata"] = self._usage
         self._finish: str | None = None
         self._candidate_index: Any = None
         self._text, self._reasoning = _Passage(), _Passage()
@@ -155,7 +178,7 @@ class _Reader(Reader):
 
     def snapshot(self) -> Completion:
         """Return what came so far, the whole answer after the end."""
-        names, finish = mend_all(self._names), _FINISH.get(self._finish or "", "unknown")
+        names, finish = self._answer, _FINISH.get(self._finish or "", "unknown")
         whole = self.error is None and self._finished and finish != "length"
         return Completion(
             text=self._text.whole(),
@@ -176,13 +199,10 @@ class _Reader(Reader):
             usage=usage_of(self._usage),
         )
 
-    def _context(self) -> dict[str, Any]:
-        """Return what is known of the call, for an error."""
-        known = context(self._headers, {"id": self._names.get("responseId")})
-        return known | {"usage": usage_of(self._usage), "cost": Cost()} if self._usage else known
-
     def _event(self, event: dict[str, Any], events: list[StreamEvent]) -> None:
-        self._names |= {name: event[name] for name in _NAMES if isinstance(event.get(name), str)}
+        for name in _NAMES:
+            if isinstance(said := event.get(name), str):
+                self._answer[name] = mend_all(said)
         report = object_or_empty(event.get("usageMetadata"))
         self._usage |= {name: said for name, said in report.items() if said is not None}
         if self.error is None:
@@ -193,17 +213,6 @@ class _Reader(Reader):
                 self._candidate_index = index
             if index == self._candidate_index:
                 self._take_candidate(candidate, events)
-
-    def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
-        error = reported(event)
-        if error is not None:
-            return self._wire.error_of(error, self._headers, self._context())
-        feedback = object_or_empty(event.get("promptFeedback"))
-        reason = text_or_none(feedback.get("blockReason"))
-        if not reason or objects(event.get("candidates")):
-            return None
-        known = self._context() | {"status_code": 200}
-        return self._wire.error_of(_blocked(reason, feedback), self._headers, known)
 
     def _take_candidate(self, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
         content = object_or_empty(candidate.get("content")).get("parts")
@@ -287,8 +296,12 @@ class _Reader(Reader):
         return self._finish
 
 
-def _blocked(reason: str, feedback: dict[str, Any]) -> dict[str, Any]:
-    """Return `promptFeedback` as an error object: why the prompt was blocked."""
+def _blocked(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """Return `promptFeedback` as an error object, where it says why the prompt was blocked."""
+    feedback = object_or_empty(answer.get("promptFeedback"))
+    reason = text_or_none(feedback.get("blockReason"))
+    if not reason or objects(answer.get("candidates")):
+        return None
     told = text_or_none(feedback.get("blockReasonMessage"))
     ratings = [r for r in objects(feedback.get("safetyRatings")) if r.get("blocked") is True]
     return {

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.completion import Completion, FinishReason
 from llm_router.answers.stream_events import ReasoningDelta, TextDelta
-from llm_router.usage import Cost, Usage
+from llm_router.usage import Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -24,7 +23,6 @@ from llm_router.wires.json_values import (
     moment,
     text_or_none,
 )
-from llm_router.wires.parts import reported
 from llm_router.wires.reading import JSONWire, Reader
 from llm_router.wires.sse import MAX_EVENT_BYTES, EventTooLongError
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.errors import ProviderError
     from llm_router.wires.base import StreamReader
 
 # "stop" with calls is tool_calls.
@@ -45,16 +42,24 @@ class OllamaWire(JSONWire):
     """The wire of `/api/chat`. Implements `base.Wire`."""
 
     kind: str = "ollama_chat"
+    finish_name = "done_reason"
 
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
-    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Return the answer that an object is, or raise the error that it is."""
-        if reported(answer) is None and not isinstance(answer.get("message"), dict):
+    def build(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is; UnreadableError for one that is none."""
+        if not isinstance(answer.get("message"), dict):
             raise UnreadableError("has no message")
         return _Reader(self, headers).only(answer)
+
+    def usage(self, answer: Mapping[str, Any]) -> Usage:
+        """Return what an answer says of its tokens."""
+        return Usage(
+            input_tokens=count(answer.get("prompt_eval_count")),
+            output_tokens=count(answer.get("eval_count")),
+        )
 
 
 class LineDecoder:
@@ -96,10 +101,10 @@ class LineDecoder:
 class _Reader(Reader):
     """The StreamReader of this wire."""
 
+    decoder = LineDecoder
+
     def __init__(self, wire: OllamaWire, headers: Mapping[str, str]) -> None:
-        super().__init__(LineDecoder(), headers)
-        self._wire = wire
-        self._answer: dict[str, Any] = {}
+        super().__init__(wire, headers)
         self._text, self._reasoning = parts.TextParts(), parts.TextParts()
         self._calls = parts.ToolCallParts()
         self._logprobs = parts.LogprobParts()
@@ -119,7 +124,7 @@ class _Reader(Reader):
             native_finish_reason=native,
             model=text_or_none(self._answer.get("model")),
             created=moment(self._answer.get("created_at")),
-            usage=self._usage(),
+            usage=self._wire.usage(self._answer),
         )
 
     def _event(self, event: dict[str, Any], events: list[StreamEvent]) -> None:
@@ -145,22 +150,3 @@ class _Reader(Reader):
         for call in mend_all(parts.calls_in(message)):
             # Each comes whole; an index beside its name would join it to another.
             events.append(self._calls.add({"id": call.get("id"), "function": call.get("function")}))
-
-    def _usage(self) -> Usage:
-        return Usage(
-            input_tokens=count(self._answer.get("prompt_eval_count")),
-            output_tokens=count(self._answer.get("eval_count")),
-        )
-
-    def _finish_word(self) -> Any:
-        return self._answer.get("done_reason")
-
-    def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
-        error = reported(event)
-        if error is None:
-            return None
-        return self._wire.error_of(error, self._headers, self._context())
-
-    def _context(self) -> dict[str, Any]:
-        known, usage = context(self._headers), self._usage()
-        return known | {"usage": usage, "cost": Cost()} if usage != Usage() else known

@@ -24,7 +24,7 @@ from llm_router.answers.stream_events import (
 from llm_router.errors import EmptyResponseError
 from llm_router.usage import Cost, Usage
 from llm_router.wires import parts
-from llm_router.wires.errors import context, error_from_object, header
+from llm_router.wires.errors import context, header
 from llm_router.wires.json_values import (
     UnreadableError,
     count,
@@ -32,16 +32,15 @@ from llm_router.wires.json_values import (
     object_or_empty,
     objects,
     plain_json,
+    sole_object,
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire, Reader, is_empty, nothing_said
-from llm_router.wires.sse import SSEDecoder
+from llm_router.wires.reading import JSONWire, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.errors import ProviderError
     from llm_router.wires.base import StreamReader
 
 _NO_USAGE, _NO_COST = Usage(), Cost()
@@ -62,23 +61,16 @@ class OpenAIWire(JSONWire):
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
-    def error_in(self, answer: dict[str, Any], headers: Mapping[str, str]) -> ProviderError | None:
-        """Return the error inside a 200 body or a stream's event, None when there is none."""
+    def failure(self, answer: dict[str, Any]) -> tuple[Any, int | None]:
+        """Return what went wrong, by the top of a 200 body or an event, or by a choice."""
         error = reported(answer)
         if error is None:
             choices = map(_choice_error, objects(answer.get("choices")))
             error = next((error for error in choices if error is not None), None)
-        if error is None:
-            return None
-        return error_from_object(
-            error, status=None, headers=headers, body=answer, kind=self.kind, now=self.clock()
-        )
+        return error, None
 
-    def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
-        """Return the answer that an object is, or raise the error at its top or in a choice."""
-        error = self.error_in(answer, headers)
-        if error is not None:
-            raise error
+    def build(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is; UnreadableError for one that is none."""
         choices = answer.get("choices")
         if not isinstance(choices, list):
             raise UnreadableError("has no choices")
@@ -87,10 +79,19 @@ class OpenAIWire(JSONWire):
             raise EmptyResponseError("The answer has no choices", **known, status_code=200)
         if not isinstance(choices[0], dict) or not isinstance(choices[0].get("message"), dict):
             raise UnreadableError("has a choice without a message")
-        completion = _build(answer, choices[0], headers)
-        if is_empty(completion, choices[0].get("finish_reason")):
-            raise nothing_said(context(headers, answer))
-        return completion
+        return _build(answer, choices[0], headers)
+
+    def finish_word(self, answer: Mapping[str, Any]) -> Any:
+        """Return why the first choice ended."""
+        return sole_object(answer.get("choices")).get("finish_reason")
+
+    def usage(self, answer: Mapping[str, Any]) -> Usage:
+        """Return what an answer says of its tokens."""
+        return parts.usage_of(object_or_empty(answer.get("usage")))
+
+    def context(self, answer: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is known of the call, for an error."""
+        return context(headers, answer)
 
 
 def _choice_error(choice: dict[str, Any]) -> Any:
@@ -151,9 +152,7 @@ class _Reader(Reader):
     done_ends = True
 
     def __init__(self, wire: OpenAIWire, headers: Mapping[str, str]) -> None:
-        super().__init__(SSEDecoder(), headers)
-        self._wire = wire
-        self._answer: dict[str, Any] = {}
+        super().__init__(wire, headers)
         self._choice: dict[str, Any] = {}
         self._choice_index: Any = None
         self._text, self._reasoning = parts.TextParts(), parts.TextParts()
@@ -295,12 +294,3 @@ class _Reader(Reader):
 
     def _finish_word(self) -> Any:
         return self._choice.get("finish_reason")
-
-    def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
-        error = self._wire.error_in(event, self._headers)
-        if error is not None:
-            error.fill(**self._context())
-        return error
-
-    def _context(self) -> dict[str, Any]:
-        return context(self._headers, self._answer)

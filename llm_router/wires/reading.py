@@ -14,7 +14,7 @@ from llm_router.errors import (
     ProviderConnectionError,
     ProviderError,
 )
-from llm_router.usage import Usage
+from llm_router.usage import Cost, Usage
 from llm_router.wires.errors import context, error_from_object, read_error
 from llm_router.wires.json_values import (
     UnreadableError,
@@ -23,6 +23,8 @@ from llm_router.wires.json_values import (
     read_json,
     sole_object,
 )
+from llm_router.wires.parts import reported
+from llm_router.wires.sse import SSEDecoder
 from llm_router.wires.text import page_sentence
 
 if TYPE_CHECKING:
@@ -44,17 +46,43 @@ class JSONWire(ABC):
 
     kind: str
     clock: Callable[[], float] = time.time
+    id_name: ClassVar[str] = "id"
+    """Where an answer names itself."""
+    finish_name: ClassVar[str] = "finish_reason"
+    """Where it says why it ended."""
 
     @abstractmethod
     def reader(self, headers: Mapping[str, str]) -> StreamReader:
         """Return the reader of a stream that began with *headers*."""
 
     @abstractmethod
+    def build(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
+        """Return the answer that an object is; UnreadableError for one that is none."""
+
+    @abstractmethod
+    def usage(self, answer: Mapping[str, Any]) -> Usage:
+        """Return what an answer, or what is known of it, says of its tokens."""
+
+    def finish_word(self, answer: Mapping[str, Any]) -> Any:
+        """Return why the wire says that an answer ended; None while it does not."""
+        return answer.get(self.finish_name)
+
+    def failure(self, answer: dict[str, Any]) -> tuple[Any, int | None]:
+        """Return what went wrong by a 200 body or an event, and the status that it stands for."""
+        return reported(answer), None
+
     def whole(self, answer: dict[str, Any], headers: Mapping[str, str]) -> Completion:
         """Return what the object in the body of a 200 says, or raise the error that it is.
 
         UnreadableError for an object that is no answer.
         """
+        error = self.error_in(answer, headers)
+        if error is not None:
+            raise error
+        completion = self.build(answer, headers)
+        if is_empty(completion, self.finish_word(answer)):
+            raise nothing_said(self.context(answer, headers))
+        return completion
 
     def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
         """Return the whole answer that *body* is, or raise the ProviderError that it is."""
@@ -66,15 +94,34 @@ class JSONWire(ABC):
         """Return the error that an answer with a status other than 200 is; never raises."""
         return read_error(status, headers, body, kind=self.kind, now=self.clock())
 
-    def error_of(
-        self, error: Any, headers: Mapping[str, str], known: Mapping[str, Any]
-    ) -> ProviderError:
-        """Return what an error object inside a 200 means, with what is *known* of the call."""
-        found = error_from_object(
-            error, status=None, headers=headers, body={}, kind=self.kind, now=self.clock()
+    def error_in(
+        self,
+        answer: dict[str, Any],
+        headers: Mapping[str, str],
+        before: Mapping[str, Any] | None = None,
+    ) -> ProviderError | None:
+        """Return the error inside a 200 body or a stream's event, None when there is none.
+
+        *before* is what the stream said of the answer until then.
+        """
+        error, status = self.failure(answer)
+        if error is None:
+            return None
+        return error_from_object(
+            error,
+            status=status,
+            headers=headers,
+            body=answer,
+            known=self.context({**(before or {}), **answer}, headers),
+            kind=self.kind,
+            now=self.clock(),
         )
-        found.fill(**known)
-        return found
+
+    def context(self, answer: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is known of the call, for an error."""
+        names = {"id": answer.get(self.id_name), "request_id": answer.get("request_id")}
+        known, usage = context(headers, names), self.usage(answer)
+        return known | {"usage": usage, "cost": Cost()} if usage != Usage() else known
 
 
 def answer_in(
@@ -154,12 +201,16 @@ class Reader(ABC):
 
     done_ends: ClassVar[bool] = False
     """`[DONE]` makes the answer whole; elsewhere it is passed over, for proxies add it."""
+    decoder: ClassVar[type[Decoder]] = SSEDecoder
 
-    def __init__(self, decoder: Decoder, headers: Mapping[str, str]) -> None:
+    def __init__(self, wire: JSONWire, headers: Mapping[str, str]) -> None:
         self.error: ProviderError | None = None
         self.ended = False
         self.data_events = 0
-        self._decoder, self._headers = decoder, headers
+        self._wire, self._headers = wire, headers
+        self._decoder = self.decoder()
+        # What was said of the answer as a whole, under the wire's own names.
+        self._answer: dict[str, Any] = {}
         # What came before the first event: another kind of body, to be named at the end.
         self._head = bytearray()
         self._finished = False
@@ -172,17 +223,15 @@ class Reader(ABC):
     def _event(self, event: dict[str, Any], events: list[StreamEvent]) -> None:
         """Read one event; UnreadableError when it is of the wrong kind."""
 
-    @abstractmethod
     def _error_in(self, event: dict[str, Any]) -> ProviderError | None:
         """Return the error that an event, or a body in place of a stream, holds."""
+        return self._wire.error_in(event, self._headers, self._answer)
 
-    @abstractmethod
     def _finish_word(self) -> Any:
-        """Return why the wire says that the answer ended; None while it does not."""
+        return self._wire.finish_word(self._answer)
 
-    @abstractmethod
     def _context(self) -> dict[str, Any]:
-        """Return what is known of the call, for an error."""
+        return self._wire.context(self._answer, self._headers)
 
     def only(self, answer: dict[str, Any]) -> Completion:
         """Return the answer that this one event is, for wires that write answers like events."""
@@ -190,10 +239,7 @@ class Reader(ABC):
         self._event(answer, [])
         if self.error is not None:
             raise self.error
-        completion = self.snapshot()
-        if is_empty(completion, self._finish_word()):
-            raise nothing_said(self._context())
-        return completion
+        return self.snapshot()
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Return the events that *data* completes."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import pickle
 import sqlite3
 import threading
 import time
+import traceback
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.traceback import Traceback
+from structlog.tracebacks import ExceptionDictTransformer
 
 from llm_router.config.model import LedgerConfig, RouterConfig
-from llm_router.errors import ContentFilteredError, InvalidRequestError
+from llm_router.errors import ContentFilteredError, InvalidRequestError, LedgerError
 from llm_router.ledger.ledger import Ledger
 from llm_router.ledger.rows import RowBuilder
 from llm_router.ledger.spool import Spool
@@ -271,3 +277,36 @@ def test_content_of_megabytes_lets_other_threads_run_while_it_is_redacted() -> N
     ticking.join()
     assert len(body) > len(text) > 5_000_000
     assert max(gaps) < 0.3
+
+
+# --- the database's password ----------------------------------------------------------------
+
+
+def tracebacks_with_locals(error: BaseException) -> str:
+    out = io.StringIO()
+    kind, frames = type(error), error.__traceback__
+    Console(file=out, width=400).print(
+        Traceback.from_exception(
+            kind, error, frames, show_locals=True, locals_max_string=10_000, locals_max_length=1_000
+        )
+    )
+    plain = traceback.TracebackException.from_exception(error, capture_locals=True)
+    structured = ExceptionDictTransformer(show_locals=True, locals_max_string=10_000)
+    return "".join([out.getvalue(), *plain.format(), repr(structured((kind, error, frames)))])
+
+
+@pytest.mark.parametrize("command", ["status", "upgrade", "logs", "report", "purge"])
+def test_no_traceback_shows_the_password_when_a_command_fails(command: str) -> None:
+    password = "-".join(["a", "password", "in", "clear"])
+    ledger = Ledger(LedgerConfig(url=f"postgresql://me:{password}@127.0.0.1:9/x"))
+    arguments = {"rows_days": 1} if command == "purge" else {}
+    with pytest.raises(LedgerError) as caught:
+        getattr(ledger, command)(**arguments)
+    ledger.close()
+    error = caught.value
+    assert error.__traceback__ is not None
+    # From the package's own frame on: the test's hold what it configured.
+    shown = tracebacks_with_locals(error.with_traceback(error.__traceback__.tb_next))
+    assert "LedgerError" in shown
+    assert password not in shown + repr(vars(error)) + repr(pickle.dumps(error))
+    assert error.__context__ is None
