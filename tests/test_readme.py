@@ -1,4 +1,4 @@
-"""Every code block of the README and of `docs/`, run: Python, YAML, and commands, before the sandbox."""
+"""Every code block of the README and of `docs/`, run: Python, YAML and commands."""
 
 from __future__ import annotations
 
