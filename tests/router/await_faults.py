@@ -26,6 +26,7 @@ MODULES = (
     "llm_router.router",
     "llm_router.routing.gates",
     "llm_router.routing.loop",
+    "llm_router.routing.money",
     "llm_router.streams",
 )
 MOST_STORIES = 2
@@ -183,8 +184,14 @@ async def embed(router: Any, sandbox: Any) -> None:
     await router.embed("openrouter/openai/text-embedding-3-small", ["a", "b"])
 
 
+async def paced(router: Any, sandbox: Any) -> None:
+    """A rate whose second caller waits, under a budget."""
+    for _ in range(2):
+        await router.complete("paced", "Hello", max_cost=1)
+
+
 STORIES = (
-    complete, parse, parse_much, embed, stream, left_early, crowded, refused, patient,
+    complete, paced, parse, parse_much, embed, stream, left_early, crowded, refused, patient,
     broken_early, broken_late, closed, whole_life,
 )  # fmt: skip
 
@@ -198,7 +205,8 @@ def left_behind(router: Any) -> list[str]:
     open_attempts = [
         row.id for row in requests if len(engine.ledger.show(row.id).attempts) != row.attempts
     ]
-    return [*slots, *started, *open_attempts]
+    reserved = [budget.name for budget in engine.money.standings() if budget.reserved]
+    return [*slots, *started, *open_attempts, *reserved]
 
 
 async def play(story: Any, sandbox: Any, folder: Path, site: int | None, error: Any) -> list[str]:
@@ -215,11 +223,14 @@ async def play(story: Any, sandbox: Any, folder: Path, site: int | None, error: 
                 "model": "openrouter/openai/gpt-4o-mini",
                 "fallbacks": ["openrouter/anthropic/claude-haiku-4.5"],
                 "concurrency": 2,
-            }
+            },
+            "paced": {"model": "openrouter/openai/gpt-4o-mini", "requests_per_minute": 12},
         },
+        "budgets": [{"name": "all", "usd": 1000, "unpriced": "allow"}],
         "ledger": {"url": f"sqlite:///{path}", "durability": "strict"},
     }
-    router = Router.from_dict(config, clock=Clock(random=lambda: 0.0))
+    clock = Clock(random=lambda: 0.0, sleep=lambda s: asyncio.sleep(min(s, 0.01)))
+    router = Router.from_dict(config, clock=clock)
     assert router.ledger is not None
     await asyncio.to_thread(router.ledger.upgrade)  # so that there are tables to look at
     Faults.site, Faults.error = site, error
