@@ -108,13 +108,18 @@ class LLMRouterError(Exception):
         """The sentence alone, without hint."""
         return str(self.args[0])
 
-    def sentences(self) -> list[str]:
-        """What `str(error)` joins: what happened, then what to do."""
-        hint = self.hint or self.default_hint
-        return [self.message, *([hint] if hint else [])]
+    def told(self) -> str:
+        """Return who failed and how, in one line without the hint."""
+        return self.message
 
     def __str__(self) -> str:
-        return " ".join(_with_full_stop(text) for text in self.sentences() if text)
+        """Return a line for a log: who, status, attempts, the sentence, the request, the fix."""
+        request = f" [request {self.request_id}]" if self.request_id else ""
+        what = _with_full_stop(f"{self.told()}{request}")
+        return " ".join((what, _with_full_stop(hint))) if (hint := self._hint()) else what
+
+    def _hint(self) -> str | None:
+        return self.hint or self.default_hint
 
 
 class ConfigurationError(LLMRouterError):
@@ -183,11 +188,21 @@ class ProviderError(LLMRouterError):
         if self.raw is not None:
             self.raw = redact_data(self.raw, known)
 
-    def sentences(self) -> list[str]:
-        message, *hints = super().sentences()
-        upstream = self.upstream_message
-        who = self.upstream_provider or "upstream"
-        return [message, *([f"{who}: {upstream}"] if upstream else []), *hints]
+    def told(self) -> str:
+        upstream = [self.upstream_provider, self.upstream_message]
+        behind = ": ".join(text for text in upstream if text)
+        return f"{self._place()}{self.message}{f' (upstream {behind})' if behind else ''}"
+
+    def _place(self) -> str:
+        """Return `openrouter/openai/gpt-4o-mini: 503 after 4 attempts: `, or less."""
+        tried = len(self.attempts or ())
+        after = f"after {tried} attempts" if tried > 1 else ""
+        status = "" if self.status_code is None else str(self.status_code)
+        facts = [
+            self.model or self.provider or "",
+            " ".join(text for text in (status, after) if text),
+        ]
+        return "".join(f"{fact}: " for fact in facts if fact)
 
 
 class AuthenticationError(ProviderError):
@@ -362,7 +377,9 @@ class AllDeploymentsFailedError(LLMRouterError):
         )
 
     def __str__(self) -> str:
-        return self.message
+        first, _, lines = self.message.partition("\n")
+        request = f" [request {self.request_id}]" if self.request_id else ""
+        return f"{first.rstrip(':')}{request}:\n{lines}"
 
 
 class LedgerError(LLMRouterError):
@@ -379,7 +396,7 @@ KINDS = _kinds()
 
 
 def _summary(error: ProviderError) -> str:
-    return f"{error.model or error.provider or 'unknown model'}: {type(error).__name__}: {error}"
+    return f"{error.told()} ({type(error).__name__})"
 
 
 def _with_full_stop(text: str) -> str:

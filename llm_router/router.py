@@ -6,12 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.config import loading
+from llm_router.config.model import RouterConfig
 from llm_router.engine import Engine
 from llm_router.errors import LedgerError, UnsupportedFeatureError
 from llm_router.operations.chat import Chat, ChatStream
 from llm_router.operations.embeddings import Embed
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
+from llm_router.options.values import check_values, elsewhere
 from llm_router.providers.base import GenerationSource
 from llm_router.routing.clock import Clock
 from llm_router.routing.explain import Candidate, Explanation, actions_of
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.records import Observer
-    from llm_router.config.model import RouterConfig, StructuredMode
+    from llm_router.config.model import StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
     from llm_router.options.request import CallOptions, CommonOptions, Prompt
@@ -58,6 +60,13 @@ class Router:
         *ledger* replaces the one that the configuration describes (to record into the
         application's own engine, say); the Router opens and closes it.
         """
+        if not isinstance(config, RouterConfig):
+            raise TypeError(
+                f"Router takes a RouterConfig, not {type(config).__name__}: "
+                "use Router.from_dict({…}) or Router.from_yaml(path)"
+            )
+        if callable(observers):
+            raise TypeError(f"observers must be a list of observers, not {observers!r:.100}")
         self._engine = Engine(config, clock or Clock(), ledger, observers)
 
     @classmethod
@@ -99,6 +108,17 @@ class Router:
     async def aclose(self) -> None:
         """Write the records, close every connection. The Router may be used again afterwards."""
         await self._engine.aclose()
+
+    def __repr__(self) -> str:
+        count = len(self.aliases)
+        some = ", ".join(self.aliases[:9]) + (", …" if count > 9 else "")
+        return f"<{type(self).__name__} of {count} alias{'' if count == 1 else 'es'}: {some}>"
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for names that are not there; the answers of other libraries' habits.
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{elsewhere(name)}"
+        )
 
     @property
     def config(self) -> RouterConfig:
@@ -178,6 +198,7 @@ class Router:
 
         Raises SchemaValidationError, TruncatedOutputError, RefusalError, and what `complete` does.
         """
+        check_values({"mode": mode, "max_reasks": max_reasks})
         engine = self._engine
         chat = Chat.ask("parse", messages, options)
         scope = engine.call(chat, model, options)

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
+from llm_router.options.values import elsewhere
 from llm_router.router import Router
 
 if TYPE_CHECKING:
@@ -77,6 +78,14 @@ class SyncRouter:
         """Held while the thread is started or taken away: threads may race for it."""
         self._thread: _LoopThread | None = None
         self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return repr(self._router).replace("<Router", f"<{type(self).__name__}", 1)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{elsewhere(name)}"
+        )
 
     def __enter__(self) -> Self:
         self._call(self._router.open)

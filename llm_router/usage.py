@@ -13,7 +13,7 @@ CostSource = Literal["provider", "local", "unknown"]
 _Number = TypeVar("_Number", int, Decimal)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Usage:
     """What one answer consumed, in tokens as the provider counted them.
 
@@ -34,6 +34,9 @@ class Usage:
     def to_dict(self) -> dict[str, int | None]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def __repr__(self) -> str:
+        return _known(self)
+
     @classmethod
     def sum(cls, usages: Iterable[Usage]) -> Usage:
         """Add field by field; a field that one of them does not know is unknown in the sum."""
@@ -43,7 +46,7 @@ class Usage:
         return cls(**{f.name: _sum(getattr(usage, f.name) for usage in known) for f in fields(cls)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cost:
     """What one answer cost, in USD. None means unknown; a free model costs Decimal(0)."""
 
@@ -94,6 +97,9 @@ class Cost:
             name: format_usd(value) if isinstance(value, Decimal) else value
             for name, value in values.items()
         }
+
+    def __repr__(self) -> str:
+        return _known(self)
 
     @classmethod
     def sum(cls, costs: Iterable[Cost]) -> Cost:
@@ -153,6 +159,13 @@ class Prices:
 def format_usd(amount: Decimal) -> str:
     """Return *amount* as plain decimal text: `0.0000039`, never `3.9E-6`."""
     return f"{amount:f}"
+
+
+def _known(figures: Usage | Cost) -> str:
+    """Return `Cost(total=0.0000039, …)`: what is known, money in plain decimals."""
+    given = {n: v for n, v in figures.to_dict().items() if v is not None}
+    shown = ", ".join(f"{name}={value}" for name, value in given.items())
+    return f"{type(figures).__name__}({shown})"
 
 
 def _sum(values: Iterable[_Number | None]) -> _Number | None:

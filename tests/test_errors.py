@@ -14,9 +14,11 @@ from llm_router.answers.answer import Attempt
 from llm_router.answers.completion import Completion
 from llm_router.errors import (
     AllDeploymentsFailedError,
+    AuthenticationError,
     DeadlineExceededError,
     LLMRouterError,
     ProviderError,
+    ProviderUnavailableError,
     RateLimitError,
     SchemaValidationError,
     UnsupportedFeatureError,
@@ -61,6 +63,7 @@ def full(cls: type[LLMRouterError]) -> LLMRouterError:
             "partial": Completion(text="half"),
             "exceptions": (ProviderError("one"),),
             "raw": {"message": "m"},
+            "upstream_message": "Busy",
         }.get(name, ("value",) if name != "env_var" else "X_API_KEY")
     return cls("It failed", **details)
 
@@ -125,9 +128,29 @@ def test_the_text_is_the_sentence_then_the_upstreams_then_what_to_do() -> None:
         upstream_message="Too many requests!",
         hint="Wait.",
     )
-    assert str(error) == "Provider returned error. Azure: Too many requests! Wait."
+    assert str(error) == "Provider returned error (upstream Azure: Too many requests!). Wait."
     assert error.message == "Provider returned error"
-    assert str(RateLimitError("Slow down.", upstream_message="x")) == "Slow down. upstream: x."
+    assert str(RateLimitError("Slow down.", upstream_message="x")) == "Slow down. (upstream x)."
+
+
+def test_the_text_says_who_failed_how_often_and_in_which_request() -> None:
+    tried = Attempt(number=1, deployment="a/b", provider="a", model="b", status="failed")
+    error = ProviderUnavailableError(
+        "Provider returned error",
+        model="openrouter/openai/gpt-4o-mini",
+        status_code=503,
+        upstream_provider="OpenAI",
+        attempts=(tried,) * 4,
+        request_id="01a2",
+    )
+    assert str(error) == (
+        "openrouter/openai/gpt-4o-mini: 503 after 4 attempts: "
+        "Provider returned error (upstream OpenAI) [request 01a2]."
+    )
+    assert str(AuthenticationError("No.", provider="groq", attempts=(tried,))) == (
+        "groq: No. Check the API key of this provider."
+    )
+    assert str(DeadlineExceededError("Too late", request_id="01a2")) == "Too late [request 01a2]."
 
 
 def test_builtin_families_catch_what_belongs_to_them() -> None:
@@ -142,11 +165,11 @@ def test_a_summary_takes_the_facts_of_the_last_failure() -> None:
     assert (error.status_code, error.code, error.retry_after) == (429, "x", 2.0)
     assert error.exceptions == (first, last)
     assert str(error).splitlines()[1:] == [
-        "  1. a/b: ProviderError: No.",
-        "  2. c: RateLimitError: Slow.",
+        "  1. a/b: 503: No. (ProviderError)",
+        "  2. c: 429: Slow. (RateLimitError)",
     ]
     unknown = AllDeploymentsFailedError.from_exceptions([ProviderError("?")])
-    assert "unknown model: ProviderError: ?" in str(unknown)
+    assert "  1. ? (ProviderError)" in str(unknown)
 
 
 def test_a_field_of_the_schema_is_no_secret_of_ours_whatever_it_is_called() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AttemptStatus = Literal["succeeded", "failed", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Attempt:
     """One request to one deployment, and how it ended."""
 
@@ -46,8 +46,15 @@ class Attempt:
     def to_dict(self) -> dict[str, Any]:
         return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
+    def __repr__(self) -> str:
+        error = None if self.error is None else type(self.error).__name__
+        bill = [] if self.cost is None else [shown_usd(self.cost.total)]
+        facts = [self.status, error, self.status_code, shown_ms(self.latency_ms), *bill]
+        shown = ", ".join(str(fact) for fact in facts if fact)
+        return f"<Attempt {self.number} {self.deployment}: {shown}>"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Answer:
     """Who answered, what it cost, how it came. Times are milliseconds, money is USD in Decimal.
 
@@ -80,6 +87,57 @@ class Answer:
     def payload(self) -> Mapping[str, Any] | None:
         """Return what the ledger keeps of the content under `store: full`; None for nothing."""
         return None
+
+    def gist(self) -> str:
+        """Return what was answered in a few words, for `repr`; "" where there is nothing."""
+        return ""
+
+    def _facts(self) -> dict[str, str | None]:
+        """Return what `repr` and a notebook show beside the gist."""
+        tokens = (self.usage.input_tokens, self.usage.output_tokens)
+        shown = ["?" if count is None else f"{count:,}" for count in tokens]
+        tried = len(self.attempts)
+        return {
+            "model": self.requested_model or self.model or "unknown model",
+            "upstream": self.upstream_provider and f"via {self.upstream_provider}",
+            "tokens": f"{shown[0]} + {shown[1]} tokens",
+            "cost": shown_usd(self.cost.total),
+            "latency": shown_ms(self.latency_ms),
+            "attempts": f"{tried} attempts" if tried > 1 else None,
+            "request": self.request_id and f"request {self.request_id}",
+        }
+
+    def __repr__(self) -> str:
+        """Return a line or two, never a wall; everything is in `to_dict()`."""
+        facts = ", ".join(fact for fact in self._facts().values() if fact)
+        gist = self.gist()
+        return f"<{type(self).__name__}{f' {gist}' if gist else ''} ({facts})>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the gist over the facts."""
+        from html import escape
+
+        rows = {"": self.gist(), **self._facts()}
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>"
+            for name, fact in rows.items()
+            if fact
+        )
+        return f"<table>{cells}</table>"
+
+
+def shown_usd(amount: Decimal | None) -> str:
+    """Return `0.0000039 USD`, or that nobody knows."""
+    return "cost unknown" if amount is None else f"{format_usd(amount)} USD"
+
+
+def shown_ms(milliseconds: float | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds:.0f} ms"
+
+
+def shortened(text: str, most: int = 72) -> str:
+    """Return *text* quoted, on one line, and at most *most* characters of it."""
+    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
 def plain(value: Any) -> Any:

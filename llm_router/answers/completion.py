@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from llm_router.answers.answer import Answer
+from llm_router.answers.answer import Answer, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Audio:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Completion(Answer):
     """A whole chat answer."""
 
@@ -121,8 +121,13 @@ class Completion(Answer):
         """Return the assistant turn."""
         return self.as_message()
 
+    def gist(self) -> str:
+        said = self.text or self.refusal or ""
+        calls = [f"{call.name}(…)" for call in self.tool_calls]
+        return " ".join([*([shortened(said)] if said or not calls else []), *calls])
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ParsedCompletion(Completion, Generic[T]):
     """A Completion whose text was read into an object of the schema that was asked for."""
 
@@ -133,6 +138,10 @@ class ParsedCompletion(Completion, Generic[T]):
     """How many answers had to be asked for again because they did not fit."""
     repairs: int = 0
     """How many steps it took to find the object in the text; 0 when it was plain JSON."""
+
+    def gist(self) -> str:
+        shown = repr(self.parsed)
+        return shown if len(shown) <= 72 else f"{shown[:71]}…"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; `parsed` as pydantic writes it."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from array import array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Embeddings(Answer):
     """One vector a text, in the order of the texts. `store: full` keeps no vectors."""
 
@@ -28,6 +28,5 @@ class Embeddings(Answer):
         # super() does not work here: a dataclass with slots is another class than this body's.
         return {**Answer.to_dict(self), "vectors": [vector.tolist() for vector in self.vectors]}
 
-    def __repr__(self) -> str:
-        size = f"{len(self.vectors)} of {self.dimensions}"
-        return f"Embeddings({size}, model={self.model!r}, cost={self.cost.total})"
+    def gist(self) -> str:
+        return f"{len(self.vectors)} of {self.dimensions}"

@@ -46,8 +46,7 @@ class _Group(click.Group):
 
 
 def _fail(error: LLMRouterError, code: int) -> None:
-    request = f"\n(request {error.request_id})" if error.request_id else ""
-    say(f"{type(error).__name__}: {error}{request}", err=True)
+    say(f"{type(error).__name__}: {error}", err=True)
     sys.exit(code)
 
 

@@ -13,6 +13,7 @@ from llm_router.errors import MissingCredentialsError
 from llm_router.options.openrouter import openrouter_problems
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import did_you_mean
+from llm_router.options.values import check_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,6 +161,7 @@ def _check_options(path: Path, row: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding((*path, "openrouter"), problem)
     params = _mapping(row.get("params"))
     try:
+        check_values(params)
         normalise_reasoning(params.get("reasoning"), params.get("max_tokens"))
     except (TypeError, ValueError) as error:
         yield Finding((*path, "params"), str(error))

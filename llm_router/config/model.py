@@ -37,7 +37,6 @@ from llm_router.redaction import MASK, redact_data
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-_REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
 _REGION = re.compile(r"[a-z]{1,20}(-[a-z0-9]{1,20}){0,4}")
 

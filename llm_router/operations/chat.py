@@ -18,7 +18,7 @@ from llm_router.options.request import (
     PARAM_NAMES,
     CachePolicy,
     ProviderRequest,
-    check_names,
+    check_options,
 )
 from llm_router.options.tools import tool_choice as choose_tool
 from llm_router.options.tools import tool_definitions
@@ -54,11 +54,11 @@ class Chat(Operation[Completion]):
     @classmethod
     def ask(cls, method: str, prompt: Prompt, options: CallOptions) -> Self:
         """Check and normalise; TypeError for a misspelt option, before anything is sent."""
-        check_names(f"{method}()", options, OPTION_NAMES)
+        check_options(f"{method}()", options, OPTION_NAMES)
         given: dict[str, Any] = {n: v for n, v in options.items() if n in PARAM_NAMES}
         together = options.get("params")
         if together:
-            check_names(f"{method}(params=…)", together, PARAM_NAMES)
+            check_options(f"{method}(params=…)", together, PARAM_NAMES)
             given = {**together, **given}
         if given.get("tools") is not None:
             given["tools"] = tool_definitions(given["tools"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from llm_router.answers.embeddings import Embeddings
 from llm_router.operations.base import Operation
 from llm_router.options.openrouter import check_openrouter_options, merge_openrouter_options
-from llm_router.options.request import COMMON_NAMES, EmbedRequest, check_names
+from llm_router.options.request import COMMON_NAMES, EmbedRequest, check_options
 
 if TYPE_CHECKING:
     from llm_router.config.model import AliasConfig
@@ -45,7 +45,7 @@ class Embed(Operation[Embeddings]):
     ) -> Self:
         """Check what is asked: TypeError for a wrong type or a misspelt option, ValueError for
         no text, an empty one, or no dimension."""
-        check_names("embed()", options, COMMON_NAMES)
+        check_options("embed()", options, COMMON_NAMES)
         openrouter = options.get("openrouter") or {}
         check_openrouter_options(openrouter)
         if dimensions is not None and dimensions < 1:

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_router.errors import UnsupportedFeatureError
+from llm_router.options.openrouter import Reasoning
 from llm_router.options.request import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_FIELDS = frozenset(
-    ("effort", "max_tokens", "exclude", "enabled", "summary", "context", "mode"),
-)
+_FIELDS = frozenset(Reasoning.__annotations__)
 # Probed: elsewhere LiteLLM drops the budget, or turns it into a level, without a word.
 _LITELLM_BUDGETS = frozenset(
     ("anthropic", "azure_ai", "bedrock", "databricks", "gemini", "vertex_ai"),

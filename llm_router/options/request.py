@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
+from llm_router.options.values import check_values, elsewhere
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -99,14 +100,15 @@ OPTION_NAMES = frozenset(CallOptions.__annotations__)
 _RESERVED = frozenset({"model", "messages", "stream"})
 
 
-def check_names(method: str, given: Mapping[str, Any], allowed: frozenset[str]) -> None:
-    """Raise TypeError for the first name in *given* that is not *allowed*, naming the nearest."""
-    if allowed.issuperset(given):
-        return
+def check_options(method: str, given: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    """Raise TypeError for a name that is not *allowed*, naming the nearest, or for a value of
+    another type than its name's; ValueError for a value that its name cannot have."""
     for name in given:
         if name not in allowed:
-            hint = did_you_mean(name, allowed)
+            hint = elsewhere(name) or did_you_mean(name, allowed)
             raise TypeError(f"{method} got an unexpected keyword argument {name!r}{hint}")
+    if given:
+        check_values(given)
 
 
 def refuse_ours(given: Collection[str]) -> None:
@@ -156,8 +158,6 @@ class ProviderRequest:
     cache: CachePolicy = "off"
     """Where the provider wants explicit cache breakpoints: put none, put them, with a lifetime."""
     answering: Callable[[str], None] | None = None
-    request_id: Any = None
-    alias: str | None = None
     """Told the answer's id with its headers: what is lost on its way is billed all the same."""
 
     @property

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from llm_router.options.request import Message, ProviderRequest
     from llm_router.providers.native import A, Asked
     from llm_router.providers.requests import Builder, Signature
-    from llm_router.wires.base import Wire
+    from llm_router.wires.reading import Wire
 
 _KEPT = 256
 # Tools are looked for in the body; any limit is sent, also one that LiteLLM would set by itself.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from llm_router.options.request import ProviderRequest
     from llm_router.providers.requests import Builder, Prepared
     from llm_router.usage import Usage
-    from llm_router.wires.base import Wire
+    from llm_router.wires.reading import Wire
 
 A = TypeVar("A", bound=Answer)
 _MILLION = Decimal(1_000_000)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llm_router.config.model import ProviderConfig
     from llm_router.providers.base import Chat
     from llm_router.providers.foreign import ForeignBuilder
-    from llm_router.wires.base import Wire
+    from llm_router.wires.reading import Wire
 
 # LiteLLM's names for those who speak OpenAI's wire: its `openai_compatible_providers` (a contract
 # test compares) and four that it leaves out there. `chatgpt` and `github_copilot`, for which it

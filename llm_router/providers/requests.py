@@ -16,6 +16,7 @@ caller's own objects, nor the key.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,7 +49,15 @@ _VERBATIM = frozenset({"response_format", "metadata", "user"})
 # OpenRouter's own keys of an assistant turn; other providers refuse a message that has them.
 _OPENROUTERS_OWN = frozenset({"reasoning", "reasoning_details", "annotations", "images"})
 _KEPT = 256
-_LONGEST_SENTENCE = 1000
+_LONGEST_SENTENCE = 10_000
+_PREFIX = re.compile(r"(?:litellm\.)?[A-Z]\w{0,60}(?:: | - )")
+_APPENDICES = (
+    "\nReceived Messages=",  # it repeats prompts
+    "Traceback (most recent call last)",
+    "\nThis looks like a bug in LiteLLM",
+    " Original exception:",
+)
+_WORDS_BEFORE_SENTENCE = ("Error", "Exception", "Timeout", "litellm.")
 
 
 class Signature(Protocol):
@@ -323,10 +332,13 @@ def refusal_of(error: Exception, provider: str) -> LLMRouterError:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return the words of one of LiteLLM's errors, without its own name before them."""
-    text = str(getattr(error, "message", None) or error).strip()
-    text = text.partition("\nReceived Messages=")[0][:_LONGEST_SENTENCE]  # it repeats prompts
-    return text.removeprefix(f"litellm.{type(error).__name__}: ") or type(error).__name__
+    """Return the provider's own words in *error*, without what LiteLLM puts around them."""
+    text = str(getattr(error, "message", None) or error)[:_LONGEST_SENTENCE].strip()
+    for appendix in _APPENDICES:
+        text = text.partition(appendix)[0].rstrip()
+    while (found := _PREFIX.match(text)) and any(w in found[0] for w in _WORDS_BEFORE_SENTENCE):
+        text = text[found.end() :]
+    return text or type(error).__name__
 
 
 def given_options(request: ProviderRequest, kind: str, supported: frozenset[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.base import StreamReader
+    from llm_router.wires.reading import Reader
 
 # After an error the bill may still come, after [DONE] the end of the body (which lets the
 # connection be used again): both are there at once or not at all.
@@ -38,7 +38,7 @@ class EventStream:
     *reader* knows the wire, *priced* adds prices.
     """
 
-    def __init__(self, reader: StreamReader, priced: Callable[[Completion], Completion]) -> None:
+    def __init__(self, reader: Reader, priced: Callable[[Completion], Completion]) -> None:
         self.idle_timeout: float | None = None
         self._reader = reader
         self._priced = priced
@@ -70,6 +70,12 @@ class EventStream:
                 event = UsageReport(event.usage, self.snapshot().cost)
             self._events.append(event)
 
+    def _idle_error(self) -> ProviderTimeoutError:
+        return ProviderTimeoutError(
+            f"No data event came for {self.idle_timeout:g} s",
+            hint="Raise idle_timeout if the model may pause for so long.",
+        )
+
     def snapshot(self) -> Completion:
         """Return what has come so far, the whole answer after the end."""
         return self._priced(self._reader.snapshot())
@@ -81,7 +87,7 @@ class HttpStream(EventStream):
     def __init__(
         self,
         response: aiohttp.ClientResponse,
-        reader: StreamReader,
+        reader: Reader,
         priced: Callable[[Completion], Completion],
     ) -> None:
         super().__init__(reader, priced)
@@ -129,10 +135,7 @@ class HttpStream(EventStream):
             self._broken = self._told(connection_error(error, str(self._response.url)))
         if self._idled:
             self._broken = None
-            self._fail(self._told(ProviderTimeoutError(
-                f"No data event came for {self.idle_timeout:g} s",
-                hint="Raise idle_timeout if the model may pause for so long.",
-            )))  # fmt: skip
+            self._fail(self._told(self._idle_error()))
         # aiohttp raises before it hands out what came ahead of the cut, and has no public way to
         # it: a contract test looks whether the buffer is still where it was.
         rest, self._content._buffer = b"".join(self._content._buffer), deque()

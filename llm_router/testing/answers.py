@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import itertools
 import math
 import random
 import re
 import secrets
+import struct
 import time
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -114,9 +116,11 @@ class Answer:
 
     def _embeddings(self) -> dict[str, Any]:
         size = int(self.request.body.get("dimensions") or self.model.dimensions or 1)
+        vectors = [unit_vector(text, size) for text in texts_to_embed(self.request.body)]
+        packed = self.request.body.get("encoding_format") == "base64"
         data = [
-            {"object": "embedding", "index": index, "embedding": unit_vector(text, size)}
-            for index, text in enumerate(texts_to_embed(self.request.body))
+            {"object": "embedding", "index": i, "embedding": _packed(v) if packed else v}
+            for i, v in enumerate(vectors)
         ]
         # As recorded: no `created`, and the model without its author.
         return {
@@ -259,10 +263,15 @@ def data_line(value: Any) -> bytes:
 
 def unit_vector(text: str, size: int) -> list[float]:
     """Return a vector of length 1 that only *text* decides: the same text, the same vector."""
-    draw = random.Random(text).uniform  # seeded by a hash of the text
+    draw = random.Random(text.encode(errors="surrogatepass")).uniform  # seeded by its hash
     vector = [draw(-1, 1) for _ in range(size)]
     length = math.hypot(*vector)
     return [value / length for value in vector]
+
+
+def _packed(vector: list[float]) -> str:
+    """Return base64 of little-endian 32-bit floats."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def _tokens(

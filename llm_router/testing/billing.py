@@ -55,6 +55,11 @@ def parts_of(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
+def text_of(part: Mapping[str, Any]) -> str:
+    """Return the text of a part; other parts have none."""
+    return part["text"] if part.get("type") == "text" else ""
+
+
 def texts_to_embed(body: Mapping[str, Any]) -> list[str]:
     """Return the inputs of a request for embeddings; what is not text as its JSON."""
     given = body.get("input") or []
@@ -69,7 +74,7 @@ def count_prompt(body: Mapping[str, Any]) -> int:
     characters = 0
     for message in body.get("messages") or ():
         parts = parts_of(message)
-        characters += sum(len(part.get("text") or "") for part in parts)
+        characters += sum(len(text_of(part)) for part in parts)
         extra += _MESSAGE_TOKENS + _MEDIA_TOKENS * sum(part.get("type") != "text" for part in parts)
         if message.get("tool_calls"):
             added.append(message["tool_calls"])
@@ -228,6 +233,6 @@ def _prefixes(body: Mapping[str, Any]) -> Iterator[tuple[bytes, int, Mapping[str
     for index, segment in enumerate(segments, 1):
         text = dumps({key: value for key, value in segment.items() if key != "cache_control"})
         digest.update(text.encode(errors="surrogatepass"))
-        total += tokens_of(len(segment.get("text") or text))
+        total += tokens_of(len(text_of(segment) or text))
         at_end = body.get("cache_control") if index == len(segments) else None
         yield digest.digest(), total, segment.get("cache_control") or at_end or {}

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_router.testing.billing import dumps, parts_of, texts_to_embed, tokens_of
+from llm_router.testing.billing import dumps, parts_of, text_of, texts_to_embed, tokens_of
 from llm_router.testing.schema_instances import find_schema, instance
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _answer_text(request: ChatRequest, model: SandboxModel) -> str:
     form = request.body.get("response_format") or {}
     kind = form.get("type")
     if kind == "json_schema" and "structured_outputs" in model.supports:
-        return dumps(instance(form["json_schema"]["schema"]))
+        return dumps(instance(form["json_schema"].get("schema") or {"type": "object"}))
     wants_json = kind in ("json_object", "json_schema") and "response_format" in model.supports
     schema = find_schema(" ".join(_text_of(message) for message in request.messages))
     if schema is not None:
@@ -208,12 +208,13 @@ def _first_words(text: str, limit: int = 120) -> str:
 def _tool_calls(request: ChatRequest) -> list[dict[str, Any]]:
     """Return the calls this request asks for: a required or named tool, or one the prompt names."""
     body = request.body
-    tools = [tool["function"] for tool in body.get("tools") or () if "function" in tool]
-    choice = body.get("tool_choice", "auto")
+    tools = [tool["function"] for tool in body.get("tools") or () if tool["type"] == "function"]
+    choice = body.get("tool_choice") or "auto"
     if not tools or choice == "none" or _is_tool_result(request):
         return []
     if isinstance(choice, dict):
-        wanted = [t for t in tools if t["name"] == choice.get("function", {}).get("name")]
+        named = choice["function"]["name"] if choice["type"] == "function" else None
+        wanted = [tool for tool in tools if tool["name"] == named]
     else:
         wanted = [tool for tool in tools if _names(request.prompt, tool["name"])]
         if choice == "required":
@@ -277,4 +278,4 @@ def _wire_call(index: int, call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text_of(message: Mapping[str, Any]) -> str:
-    return " ".join(part.get("text") or "" for part in parts_of(message))
+    return " ".join(text_of(part) for part in parts_of(message))

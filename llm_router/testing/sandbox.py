@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 from llm_router.testing.catalog import CATALOG, Catalog, SandboxModel
 from llm_router.testing.faults import ACCOUNT_ID, FaultPlan, fault_named
 from llm_router.testing.replies import Reply
-from llm_router.testing.service import Answering, Match, ReceivedRequest, Rule, Service
+from llm_router.testing.script import Answering, Match, ReceivedRequest, Rule
+from llm_router.testing.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

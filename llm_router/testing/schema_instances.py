@@ -50,7 +50,12 @@ class NoInstanceError(ValueError):
 
 def instance(schema: Schema | bool) -> Any:
     """Return an instance of *schema*; raises `NoInstanceError` when none is found."""
-    return _Builder(schema).build(schema, ())
+    try:
+        return _Builder(schema).build(schema, ())
+    except NoInstanceError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        raise NoInstanceError(f"not a JSON Schema: {error!r}") from None
 
 
 def find_schema(text: str) -> Schema | None:
@@ -133,7 +138,11 @@ class _Builder:
             return _string(schema, self._variant)
         if kind in ("integer", "number"):
             return _number(schema, whole=kind == "integer", step=self._variant)
-        return self._variant % 2 == 0 if kind == "boolean" else None
+        if kind == "boolean":
+            return self._variant % 2 == 0
+        if kind != "null":
+            raise NoInstanceError(f"there is no type {kind!r}")
+        return None
 
     def _object(self, schema: Schema, refs: tuple[str, ...]) -> dict[str, Any]:
         properties = schema.get("properties", {})

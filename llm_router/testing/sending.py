@@ -54,7 +54,9 @@ def error_sending(
     named: bool = True,
 ) -> Sending:
     """Return an error under its own status."""
-    body = dumps(error_body(error, named=named)).encode()
+    body = dumps(error_body(error, named=named)).encode(
+        errors="replace"
+    )  # it may quote half a character
     return Sending(status=status, headers=headers or {}, steps=[body])
 
 

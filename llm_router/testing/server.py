@@ -10,16 +10,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from llm_router.testing.service import ReceivedRequest, Service
+from llm_router.testing.requests import RefusedError
+from llm_router.testing.script import ReceivedRequest
+from llm_router.testing.service import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
     from llm_router.testing.sending import Sending
+    from llm_router.testing.service import Service
 
 _CLOSE_SECONDS = 0.2
+_LARGEST_BODY = 64 * 2**20
 _USAGE = b'"usage":{'
 
 
@@ -49,7 +54,7 @@ class Server:
             await runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        headers = dict(request.headers)
+        headers = CIMultiDict(request.headers)
         key = headers.get("Authorization")
         if key is not None:
             headers["Authorization"] = "Bearer ***"
@@ -57,7 +62,10 @@ class Server:
         self.in_flight += 1
         self.remember(received)
         try:
-            sending = self.service.respond(received, key, await request.content.read())
+            try:
+                sending = self.service.respond(received, key, await _read(request))
+            except RefusedError as refused:
+                sending = refusal(refused)
             return await self._send(request, sending, received)
         finally:
             self.in_flight -= 1
@@ -130,6 +138,22 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self.closing.wait()
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    """Return the body; raises `RefusedError` for one that is too large or not readable."""
+    raw = bytearray()
+    try:
+        if (request.content_length or 0) <= _LARGEST_BODY:
+            async for piece in request.content.iter_any():
+                raw += piece
+                if len(raw) > _LARGEST_BODY:
+                    break
+            else:
+                return bytes(raw)
+    except web.RequestPayloadError as error:
+        raise RefusedError(400, f"The body cannot be read: {error}") from None
+    raise RefusedError(413, "Request Entity Too Large")
 
 
 async def _stop_accepting(listener: socket.socket) -> None:

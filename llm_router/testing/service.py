@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import random
+import re
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from llm_router.testing.answers import make_answer
 from llm_router.testing.billing import (
@@ -22,9 +20,17 @@ from llm_router.testing.billing import (
     tokens_of,
 )
 from llm_router.testing.catalog import Catalog, SandboxModel, Upstream
-from llm_router.testing.faults import FAULTS, Fault, FaultPlan, fault_named
+from llm_router.testing.faults import Fault, FaultPlan
 from llm_router.testing.replies import ChatRequest, Reply
+from llm_router.testing.requests import (
+    Body,
+    ChatBody,
+    EmbeddingsBody,
+    RefusedError,
+    read_body,
+)
 from llm_router.testing.schema_instances import NoInstanceError
+from llm_router.testing.script import FAULT_MODELS, Action, ReceivedRequest, Script, asked_fault
 from llm_router.testing.sending import (
     Sending,
     answer_sending,
@@ -35,106 +41,9 @@ from llm_router.testing.sending import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 PREFIX = "/api/v1"
-Match = str | Callable[[ChatRequest], bool] | None
-Action = Reply | FaultPlan
-Answering = Action | Callable[[ChatRequest], Action | None]
-
-FAULT_HEADER = "X-Sandbox-Fault"
-FAULT_MODELS = "demo/"
-_ALIASES: dict[str, Fault] = {"always_down": "http_503"}
-
-
-@dataclass(slots=True)
-class ReceivedRequest:
-    """A request as the sandbox received it."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    """With the key masked."""
-    body: Any = None
-    status: int | None = None
-    """The status that was answered; None while it is not, or when the connection was dropped."""
-    fault: str | None = None
-    """The fault that was played on it."""
-    disconnected: bool = False
-    """Whether the client left before the end of the answer."""
-
-
-@dataclass(slots=True)
-class Rule:
-    """An action for the requests that match, so many times (None: always)."""
-
-    action: Answering
-    match: Match
-    times: int | None
-
-    def act(self, request: ChatRequest) -> Action | None:
-        """Return what to do, or None when the request is left to others."""
-        if isinstance(self.match, str):
-            fits = self.match.lower() in request.model.lower()
-        else:
-            fits = self.match is None or self.match(request)
-        if not fits:
-            return None
-        return self.action(request) if callable(self.action) else self.action
-
-
-@dataclass(slots=True)
-class Script:
-    """Decides for each request: scripted rules first, then rates, then the sandbox itself."""
-
-    queued: list[Rule] = field(default_factory=list)
-    """Used up in this order."""
-    standing: list[Rule] = field(default_factory=list)
-    """These stay; the latest that matches is used."""
-    _rates: dict[Fault, float] = field(default_factory=dict)
-    _random: random.Random = field(default_factory=lambda: random.Random(0))
-
-    def set_rates(self, rates: Mapping[str, float], seed: int) -> None:
-        """Replace the rates; raises `ValueError` for unknown names or a sum above 1."""
-        known = {fault_named(name): float(rate) for name, rate in rates.items()}
-        if min(known.values(), default=0) < 0 or sum(known.values()) > 1:
-            raise ValueError("fault rates are shares from 0 to 1, and at most 1 together")
-        self._rates, self._random = known, random.Random(seed)
-
-    def clear(self) -> None:
-        self.queued, self.standing, self._rates = [], [], {}
-
-    def next(self, request: ChatRequest) -> Action | None:
-        """Return what is scripted for *request*, or None for the sandbox's own answer."""
-        asked = asked_fault(request)
-        if asked is not None:
-            return FaultPlan(fault=asked)
-        for rule in [*self.queued, *reversed(self.standing)]:
-            action = rule.act(request)
-            if action is not None:
-                if rule.times is not None:
-                    rule.times -= 1
-                    if rule.times <= 0:
-                        self.queued.remove(rule)
-                return action
-        return self._by_rate()
-
-    def _by_rate(self) -> FaultPlan | None:
-        drawn = self._random.random() if self._rates else 1
-        for fault, rate in self._rates.items():
-            if drawn < rate:
-                return FaultPlan(fault=fault)
-            drawn -= rate
-        return None
-
-
-def asked_fault(request: ChatRequest) -> Fault | None:
-    """Return the fault that the client asks for: a header, or a model `demo/FAULT`."""
-    name = request.headers.get(FAULT_HEADER)
-    if name is None and request.model.startswith(FAULT_MODELS):
-        name = request.model.removeprefix(FAULT_MODELS)
-    name = (name or "").replace("-", "_")
-    return _ALIASES.get(name) or next((fault for fault in FAULTS if fault == name), None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,21 +63,22 @@ class Service:
 
     def respond(self, received: ReceivedRequest, key: str | None, raw: bytes) -> Sending:
         """Return the response to a request; *received* is told its body and its fault."""
-        path = urlsplit(received.path).path.rstrip("/")
-        endpoint = _ENDPOINTS.get((received.method, path))
-        if endpoint is None:
-            return _error(404, "Not Found", named=False)
-        if endpoint is not Service.models and key != f"Bearer {self.api_key}":
-            text = "User not found." if key else "Missing Authentication header"
-            return _error(401, text, named=False)
         try:
-            received.body = json.loads(raw) if raw else None
-        except ValueError:
-            received.body = None
-        try:
-            return endpoint(self, received)
+            endpoint, names = _endpoint(received)
+            if not endpoint.public and key != f"Bearer {self.api_key}":
+                text = "User not found." if key else "Missing Authentication header"
+                raise RefusedError(401, text, named=False)
+            if endpoint.body is not None:
+                kind = received.headers.get("Content-Type", "")
+                received.body = read_body(raw, kind, endpoint.body)
+            return endpoint.answer(self, received, *names)
+        except RefusedError as refused:
+            return refusal(refused)
         except NoInstanceError as error:
-            return _error(400, f"The sandbox cannot answer in this schema, script a reply: {error}")
+            text = f"The sandbox cannot answer in this schema, script a reply: {error}"
+            return refusal(RefusedError(400, text))
+        except RecursionError:
+            return refusal(RefusedError(400, "The body is nested too deeply"))
 
     def record(self, bill: Bill) -> None:
         self.bills[bill.generation_id] = bill
@@ -201,34 +111,41 @@ class Service:
             or self._lookups[wanted] <= self.generation_lookups
             or time.monotonic() - bill.recorded_at < self.generation_seconds
         ):
-            return _error(404, f"Generation {wanted} not found", named=False)
+            raise RefusedError(404, f"Generation {wanted} not found", named=False)
         return _json({"data": bill.to_wire()})
 
     def chat(self, received: ReceivedRequest) -> Sending:
         """Try the model and its fallbacks in order; the last refusal is the answer."""
-        body = received.body
-        if not isinstance(body, dict) or not (body.get("messages") or body.get("prompt")):
-            return _error(400, 'Input required: specify "prompt" or "messages"')
+        body = {key: value for key, value in received.body.items() if key != "input"}
+        if not body.get("messages"):
+            if not body.get("prompt"):
+                raise RefusedError(400, 'Input required: specify "prompt" or "messages"')
+            body["messages"] = [{"role": "user", "content": body["prompt"]}]
         names = dict.fromkeys([body.get("model") or "", *(body.get("models") or ())])
         if len(names) > 1:
             names.pop("", None)
         for name in names:
             if not self._is_known(name, "text"):
-                return _error(400, f"{name} is not a valid model ID")
+                raise RefusedError(400, f"{name} is not a valid model ID")
         for name in names:
-            sending, refused = self._one_model(received, name)
+            sending, refused = self._one_model(received, body, name)
             if not refused:
                 break
         return sending
 
     def embeddings(self, received: ReceivedRequest) -> Sending:
-        body = received.body
-        if not isinstance(body, dict) or not body.get("input"):
-            return _error(400, 'Input required: specify "input"')
+        known = EmbeddingsBody.model_fields
+        unknown = ChatBody.model_fields.keys() - known.keys()
+        body = {key: value for key, value in received.body.items() if key not in unknown}
+        if not body["input"]:
+            raise RefusedError(400, 'Input required: specify "input"')
         name = body.get("model") or ""
         if not self._is_known(name, "embeddings"):
-            return _error(400, f"Model {name} does not exist", named=False)
-        return self._one_model(received, name)[0]
+            raise RefusedError(400, f"Model {name} does not exist", named=False)
+        model = self.catalog.find(name) or self.catalog.stand_in(embeds=True)
+        if (body.get("dimensions") or 1) > (model.dimensions or 1):
+            raise RefusedError(400, f"dimensions: {name} has at most {model.dimensions}")
+        return self._one_model(received, body, name)[0]
 
     def _is_known(self, name: str, output: str) -> bool:
         model = self.catalog.find(name)
@@ -236,17 +153,19 @@ class Service:
             return model.output == output
         return name.startswith(FAULT_MODELS) and asked_fault(ChatRequest({}, {}, name)) is not None
 
-    def _one_model(self, received: ReceivedRequest, name: str) -> tuple[Sending, bool]:
+    def _one_model(
+        self, received: ReceivedRequest, body: Mapping[str, Any], name: str
+    ) -> tuple[Sending, bool]:
         """Return one model's response, and whether it is a refusal that a fallback may cure."""
-        request = ChatRequest(received.body, received.headers, name)
+        request = ChatRequest(body, received.headers, name)
         found = self.catalog.find(name)
         model = found or self.catalog.stand_in(embeds=request.embeds)
         action = self.script.next(request)
         received.fault = action.fault if isinstance(action, FaultPlan) else None
         if action is None or (isinstance(action, Reply) and action.raw_body is None):
-            refusal = _refusal(request, model)
-            if refusal is not None:
-                action = FaultPlan(fault=refusal)
+            unserved = _unserved(request, model)
+            if unserved is not None:
+                action = FaultPlan(fault=unserved)
         if isinstance(action, FaultPlan) and action.is_http:
             return http_fault_sending(action, action.error(request, found)), True
         return self._served(request, model, action), False
@@ -264,28 +183,53 @@ class Service:
         return answer_sending(answer, self.padding)
 
 
-_ENDPOINTS: dict[tuple[str, str], Callable[[Service, ReceivedRequest], Sending]] = {
-    ("POST", f"{PREFIX}/chat/completions"): Service.chat,
-    ("POST", f"{PREFIX}/embeddings"): Service.embeddings,
-    ("GET", f"{PREFIX}/models"): Service.models,
-    ("GET", f"{PREFIX}/generation"): Service.generation,
-    ("GET", f"{PREFIX}/key"): Service.key_details,
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What answers one method of one path."""
+
+    answer: Callable[..., Sending]
+    """A method of `Service`: it takes the request, and the names in the path."""
+    body: type[Body] | None = None
+    public: bool = False
+
+
+_ENDPOINTS: dict[str, dict[str, Endpoint]] = {
+    "/chat/completions": {"POST": Endpoint(Service.chat, ChatBody)},
+    "/embeddings": {"POST": Endpoint(Service.embeddings, EmbeddingsBody)},
+    "/models": {"GET": Endpoint(Service.models, public=True)},
+    "/generation": {"GET": Endpoint(Service.generation)},
+    "/key": {"GET": Endpoint(Service.key_details)},
 }
+
+
+def _endpoint(received: ReceivedRequest) -> tuple[Endpoint, list[str]]:
+    """Return what answers a request, and the names in its path; raises `RefusedError`."""
+    path = received.path.partition("?")[0].rstrip("/")
+    for template, methods in _ENDPOINTS.items():
+        names = re.fullmatch(PREFIX + template.replace("*", "([^/]+)"), path)
+        if names is None:
+            continue
+        if received.method not in methods:
+            raise RefusedError(405, f"Method {received.method} Not Allowed", named=False)
+        return methods[received.method], [unquote(name) for name in names.groups()]
+    raise RefusedError(404, "Not Found", named=False)
 
 
 def _json(value: Any) -> Sending:
     return Sending(steps=[dumps(value).encode()])
 
 
-def _error(status: int, message: str, *, named: bool = True) -> Sending:
-    return error_sending(status, {"message": message, "code": status}, named=named)
+def refusal(refused: RefusedError) -> Sending:
+    """Return a refusal in OpenRouter's envelope."""
+    error = {"message": refused.sentence, "code": refused.status}
+    return error_sending(refused.status, error, named=refused.named)
 
 
 def _query(received: ReceivedRequest, name: str, default: str) -> str:
-    return parse_qs(urlsplit(received.path).query).get(name, [default])[0]
+    return parse_qs(received.path.partition("?")[2]).get(name, [default])[0]
 
 
-def _refusal(request: ChatRequest, model: SandboxModel) -> Fault | None:
+def _unserved(request: ChatRequest, model: SandboxModel) -> Fault | None:
     """Return why no endpoint of this model can serve the request, as its capabilities say."""
     body = request.body
     wanted = body.get("provider") or {}

@@ -24,14 +24,14 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire
+from llm_router.wires.reading import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.base import StreamReader
+    from llm_router.wires.reading import Reader
 
 NAME = "anthropic"
 # What an error inside a 200 means: https://docs.claude.com/en/api/errors has one for each type.
@@ -57,13 +57,13 @@ _DELTAS = {
 
 
 @dataclass(frozen=True)
-class AnthropicWire(JSONWire):
-    """The wire of messages. Implements `base.Wire`."""
+class AnthropicWire(Wire):
+    """The wire of messages."""
 
     kind: str = "anthropic"
     finish_name = "stop_reason"
 
-    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+    def reader(self, headers: Mapping[str, str]) -> Reader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
@@ -125,7 +125,7 @@ def usage_of(report: Mapping[str, Any]) -> Usage:
 
 
 class _Reader(BlockReader):
-    """The StreamReader of this wire."""
+    """The reader of this wire."""
 
     format = NAME
 

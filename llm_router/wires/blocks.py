@@ -50,7 +50,7 @@ from llm_router.wires.reading import Reader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.wires.reading import JSONWire
+    from llm_router.wires.reading import Wire
 
 _THINKING = ("thinking", "redacted_thinking")
 # What deltas add to, for each type of block. The rest of a block comes with its start.
@@ -168,7 +168,7 @@ class BlockReader(Reader):
     format: ClassVar[str]
     """The wire's name in what goes back."""
 
-    def __init__(self, wire: JSONWire, headers: Mapping[str, str]) -> None:
+    def __init__(self, wire: Wire, headers: Mapping[str, str]) -> None:
         super().__init__(wire, headers)
         self._all: list[_Block] = []
         self._latest: dict[int | None, _Block] = {}

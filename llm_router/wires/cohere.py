@@ -28,13 +28,12 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire, Reader
+from llm_router.wires.reading import Reader, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.base import StreamReader
 
 FORMAT = "cohere"
 _FINISH: dict[str, FinishReason] = {
@@ -49,12 +48,12 @@ _FAILED = {"ERROR": "server_error", "TIMEOUT": "timeout"}
 
 
 @dataclass(frozen=True)
-class CohereWire(JSONWire):
-    """The wire of `/v2/chat`. Implements `base.Wire`."""
+class CohereWire(Wire):
+    """The wire of `/v2/chat`."""
 
     kind: str = "cohere_chat"
 
-    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+    def reader(self, headers: Mapping[str, str]) -> Reader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
@@ -137,7 +136,7 @@ def _citations(note: Mapping[str, Any]) -> Iterator[Citation]:
 
 
 class _Reader(Reader):
-    """The StreamReader of this wire."""
+    """The reader of this wire."""
 
     def __init__(self, wire: CohereWire, headers: Mapping[str, str]) -> None:
         super().__init__(wire, headers)

@@ -26,14 +26,14 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire
+from llm_router.wires.reading import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.base import StreamReader
+    from llm_router.wires.reading import Reader
 
 NAME = "converse"
 # The statuses that the exceptions of a stream have where they come as an answer.
@@ -53,13 +53,13 @@ _STATUSES = {
 
 
 @dataclass(frozen=True)
-class ConverseWire(JSONWire):
-    """The wire of Bedrock's Converse. Implements `base.Wire`."""
+class ConverseWire(Wire):
+    """The wire of Bedrock's Converse."""
 
     kind: str = "bedrock"
     finish_name = "stopReason"
 
-    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+    def reader(self, headers: Mapping[str, str]) -> Reader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
@@ -154,7 +154,7 @@ def _call(use: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Reader(BlockReader):
-    """The StreamReader of this wire."""
+    """The reader of this wire."""
 
     format = NAME
     decoder = FrameDecoder

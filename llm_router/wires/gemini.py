@@ -49,7 +49,7 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire, Reader
+from llm_router.wires.reading import Reader, Wire
 from llm_router.wires.sse import SSEDecoder
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.errors import ProviderError
-    from llm_router.wires.base import StreamReader
 
 FORMAT = "gemini"
 # "STOP" with calls is tool_calls.
@@ -81,14 +80,14 @@ _SOURCES = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
 
 
 @dataclass(frozen=True)
-class GeminiWire(JSONWire):
-    """The wire of `generateContent` and `streamGenerateContent?alt=sse`. Implements `base.Wire`."""
+class GeminiWire(Wire):
+    """The wire of `generateContent` and `streamGenerateContent?alt=sse`."""
 
     kind: str = "gemini"
     id_name = "responseId"
     finish_name = "finishReason"
 
-    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+    def reader(self, headers: Mapping[str, str]) -> Reader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
@@ -157,7 +156,7 @@ class _Decoder(SSEDecoder):
 
 
 class _Reader(Reader):
-    """The StreamReader of this wire."""
+    """The reader of this wire."""
 
     decoder = _Decoder
 

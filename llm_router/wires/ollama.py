@@ -23,14 +23,13 @@ from llm_router.wires.json_values import (
     moment,
     text_or_none,
 )
-from llm_router.wires.reading import JSONWire, Reader
+from llm_router.wires.reading import Reader, Wire
 from llm_router.wires.sse import MAX_EVENT_BYTES, EventTooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.base import StreamReader
 
 # "stop" with calls is tool_calls.
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -38,13 +37,13 @@ _NAMES = ("model", "created_at", "done_reason", "prompt_eval_count", "eval_count
 
 
 @dataclass(frozen=True)
-class OllamaWire(JSONWire):
-    """The wire of `/api/chat`. Implements `base.Wire`."""
+class OllamaWire(Wire):
+    """The wire of `/api/chat`."""
 
     kind: str = "ollama_chat"
     finish_name = "done_reason"
 
-    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+    def reader(self, headers: Mapping[str, str]) -> Reader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
@@ -99,7 +98,7 @@ class LineDecoder:
 
 
 class _Reader(Reader):
-    """The StreamReader of this wire."""
+    """The reader of this wire."""
 
     decoder = LineDecoder
 

@@ -36,20 +36,19 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 from llm_router.wires.parts import reported
-from llm_router.wires.reading import JSONWire, Reader
+from llm_router.wires.reading import Reader, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_router.wires.base import StreamReader
 
 _NO_USAGE, _NO_COST = Usage(), Cost()
 _NAMES = ("id", "model", "provider", "created", "service_tier")
 
 
 @dataclass(frozen=True)
-class OpenAIWire(JSONWire):
-    """The wire of chat completions. Implements `base.Wire`.
+class OpenAIWire(Wire):
+    """The wire of chat completions.
 
     *kind* is LiteLLM's name of the provider: dialects are known by their shape, and by this only
     where a shape means different things. *clock* gives seconds since the epoch.
@@ -57,7 +56,7 @@ class OpenAIWire(JSONWire):
 
     kind: str = "openai"
 
-    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+    def reader(self, headers: Mapping[str, str]) -> Reader:
         """Return the reader of a stream that began with *headers*."""
         return _Reader(self, headers)
 
@@ -147,7 +146,7 @@ def _build(
 
 
 class _Reader(Reader):
-    """The StreamReader of this wire."""
+    """The reader of this wire."""
 
     done_ends = True
 

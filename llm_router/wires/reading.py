@@ -1,4 +1,10 @@
-"""What reading has in common on every wire: bodies that are no answer, streams and their end."""
+"""What a wire is, the way one family of providers writes answers, streams and errors, all JSON;
+and what reading has in common on every one: bodies that are no answer, streams and their end.
+
+A wire is pure: bytes in, objects out, no I/O. It knows neither names nor secrets of the call:
+alias, deployment and request id are put into its Completions and errors by the attempt, which
+also masks the known secrets.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +38,13 @@ if TYPE_CHECKING:
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.wires.base import StreamReader
 
 _HEAD_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class JSONWire(ABC):
-    """A `base.Wire` whose answers and errors are JSON objects.
+class Wire(ABC):
+    """Reads what one family of providers sends. *headers* are looked up whatever their case.
 
     *kind* is LiteLLM's name of the provider. *clock* gives seconds since the epoch.
     """
@@ -52,7 +57,7 @@ class JSONWire(ABC):
     """Where it says why it ended."""
 
     @abstractmethod
-    def reader(self, headers: Mapping[str, str]) -> StreamReader:
+    def reader(self, headers: Mapping[str, str]) -> Reader:
         """Return the reader of a stream that began with *headers*."""
 
     @abstractmethod
@@ -80,15 +85,23 @@ class JSONWire(ABC):
         if error is not None:
             raise error
         completion = self.build(answer, headers)
-        if is_empty(completion, self.finish_word(answer)):
-            raise nothing_said(self.context(answer, headers))
+        if _is_empty(completion, self.finish_word(answer)):
+            raise _nothing_said(self.context(answer, headers))
         return completion
 
     def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
         """Return the whole answer that *body* is, or raise the ProviderError that it is."""
         if status != 200:
             raise self.read_error(status, headers, body)
-        return answer_in(body, headers, lambda answer: self.whole(answer, headers))
+        try:
+            answer = read_json(body)
+            if has_surrogates(body):
+                answer = mend_all(answer)
+            if not isinstance(answer, dict):
+                raise UnreadableError("is not a JSON object")
+            return self.whole(answer, headers)
+        except UnreadableError as problem:
+            raise _unreadable(body, str(problem), headers) from problem
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Return the error that an answer with a status other than 200 is; never raises."""
@@ -124,26 +137,7 @@ class JSONWire(ABC):
         return known | {"usage": usage, "cost": Cost()} if usage != Usage() else known
 
 
-def answer_in(
-    body: bytes, headers: Mapping[str, str], read: Callable[[dict[str, Any]], Completion]
-) -> Completion:
-    """Return what *read* makes of the JSON object that the body of a 200 is.
-
-    *read* raises UnreadableError for an object that is no answer. Blanks are what a cut connection
-    leaves of a keep-alive padding.
-    """
-    try:
-        answer = read_json(body)
-        if has_surrogates(body):
-            answer = mend_all(answer)
-        if not isinstance(answer, dict):
-            raise UnreadableError("is not a JSON object")
-        return read(answer)
-    except UnreadableError as problem:
-        raise _unreadable(body, str(problem), headers) from problem
-
-
-def is_empty(completion: Completion, finish: Any) -> bool:
+def _is_empty(completion: Completion, finish: Any) -> bool:
     """Say whether this is a wire's "no content generated": nothing said, nothing finished."""
     return not finish and not (
         completion.text
@@ -156,14 +150,17 @@ def is_empty(completion: Completion, finish: Any) -> bool:
     )
 
 
-def nothing_said(known: Mapping[str, Any]) -> EmptyResponseError:
+def _nothing_said(known: Mapping[str, Any]) -> EmptyResponseError:
     """Return the error of an empty answer; *known* are its attributes."""
     message = "The answer is empty: no content was generated"
     return EmptyResponseError(message, **known, status_code=200)
 
 
 def _unreadable(body: bytes, problem: str, headers: Mapping[str, str]) -> ProviderError:
-    """Return the error of a 200 body that is no answer: nothing, blanks, a page, broken JSON."""
+    """Return the error of a 200 body that is no answer: nothing, blanks, a page, broken JSON.
+
+    Blanks are what a cut connection leaves of a keep-alive padding.
+    """
     known = context(headers) | {"status_code": 200}
     text = body.strip()
     if body and not text:
@@ -193,17 +190,22 @@ class Decoder(Protocol):
 
 
 class Reader(ABC):
-    """The StreamReader of every wire, which says what one event of it means.
+    """Reads one stream. `feed` never raises; `close` says at the end of input how it went.
 
-    A wire sets `_finished` at its own mark of a whole answer, and calls `_end` where nothing may
-    follow.
+    Attributes:
+        error: What an error event said. Reading goes on: the bill may follow it.
+        ended: The wire's own mark of the end was seen; what follows it is ignored.
+        data_events: How many events with data came. Comments are no progress.
+
+    A wire says what one event of it means. It sets `_finished` at its own mark of a whole answer,
+    and calls `_end` where nothing may follow.
     """
 
     done_ends: ClassVar[bool] = False
     """`[DONE]` makes the answer whole; elsewhere it is passed over, for proxies add it."""
     decoder: ClassVar[type[Decoder]] = SSEDecoder
 
-    def __init__(self, wire: JSONWire, headers: Mapping[str, str]) -> None:
+    def __init__(self, wire: Wire, headers: Mapping[str, str]) -> None:
         self.error: ProviderError | None = None
         self.ended = False
         self.data_events = 0
@@ -256,7 +258,11 @@ class Reader(ABC):
         return events
 
     def close(self) -> list[StreamEvent]:
-        """Say that the input ended; return the last events, or raise what that end means."""
+        """Say that the input ended; return the last events, or raise what the stream's end means.
+
+        Raises `error` if one came, ProviderConnectionError for a cut stream, EmptyResponseError
+        for one without an answer, InvalidResponseError for what is no stream.
+        """
         events: list[StreamEvent] = []
         if not self.ended:
             if (payload := self._decoder.flush()) is not None:
@@ -271,8 +277,8 @@ class Reader(ABC):
             raise ProviderConnectionError(
                 "The stream was cut: it ended without a finish reason", **self._context()
             )
-        if is_empty(self.snapshot(), self._finish_word()):
-            raise nothing_said(self._context())
+        if _is_empty(self.snapshot(), self._finish_word()):
+            raise _nothing_said(self._context())
         return events
 
     def _take(self, payload: bytes, events: list[StreamEvent], *, last: bool = False) -> None:

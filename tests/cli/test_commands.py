@@ -85,8 +85,7 @@ def test_a_wrong_key_is_exit_code_1_and_the_key_is_nowhere(
     monkeypatch.setenv("OPENROUTER_API_KEY", WRONG_KEY)
     done = run("complete", GPT, "hi", *extra)
     assert done.exit_code == 1
-    assert done.stderr.startswith("AuthenticationError: User not found.")
-    assert "(request " in done.stderr
+    assert done.stderr.startswith(f"AuthenticationError: {GPT}: 401: User not found. [request ")
     assert WRONG_KEY not in done.output
     assert "Traceback" not in done.output
 
@@ -308,8 +307,8 @@ def test_a_real_process_prints_one_paragraph_and_no_key(sandbox: Sandbox, tmp_pa
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("AuthenticationError: User not found.")
-    assert len(done.stderr.strip().splitlines()) == 2
+    assert done.stderr.startswith(f"AuthenticationError: {GPT}: 401: User not found. [request ")
+    assert len(done.stderr.strip().splitlines()) == 1
     assert WRONG_KEY not in done.stdout + done.stderr
 
 

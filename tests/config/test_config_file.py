@@ -253,10 +253,10 @@ class TestVariables:
         self, value: str, read: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("V", value)
-        row = {"model": "openrouter/a/b", "params": {"seed": "${V}", "stop": "x${V}"}}
+        row = {"model": "openrouter/a/b", "params": {"prediction": "${V}", "stop": "x${V}"}}
         config = loading.from_dict({"aliases": {"a": row}})
 
-        assert config.aliases["a"].params == {"seed": read, "stop": f"x{value}"}
+        assert config.aliases["a"].params == {"prediction": read, "stop": f"x{value}"}
 
 
 class TestYaml:

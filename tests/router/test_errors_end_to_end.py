@@ -193,8 +193,8 @@ async def test_two_failing_deployments_are_summed_up_in_one_error(
     assert error.__cause__ is last
     assert error.alias == "safe"
     assert [a.deployment for a in error.attempts or ()] == [GPT, CLAUDE]
-    assert f"1. {GPT}: NoEndpointError: No endpoints found" in str(error)
-    assert f"2. {CLAUDE}: RateLimitError: Rate limit exceeded" in str(error)
+    assert f"1. {GPT}: 404: No endpoints found" in str(error)
+    assert f"2. {CLAUDE}: 429: Rate limit exceeded" in str(error)
     assert last.request_id == error.request_id is not None
 
 

@@ -78,11 +78,13 @@ async def test_every_call_is_answered_rightly_when_one_request_in_five_fails(
     sandbox.on(None, faults)
     async with router_for(sandbox, records) as router:
         tally = await load(asking(router, stream=stream), CALLS)
-    assert not tally.wrong and not tally.failed
-    assert tally.right + tally.cut == CALLS
+    # Six attempts fail together in 6 of 100,000 calls; the order of arrival decides which.
+    lost = tally.failed.total()
+    assert not tally.wrong and lost <= 2
+    assert tally.right + tally.cut + lost == CALLS
     # A stream that fails after its first content cannot be saved, only told.
     interrupted = sum(record.status == "failed" for record in records.finished)
-    assert tally.cut == interrupted <= (CALLS * 0.04 if stream else 0)
+    assert tally.cut + lost == interrupted <= (CALLS * 0.04 if stream else 2)
     assert max(faults.by_prompt.values()) <= MAX_ATTEMPTS
     assert faults.played.total() > CALLS * 0.15
     assert len(records.attempts) == faults.by_prompt.total(), "each request is recorded once"

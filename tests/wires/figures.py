@@ -12,7 +12,7 @@ from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import UsageReport
 from llm_router.errors import ProviderError
 from llm_router.usage import Cost, Usage
-from llm_router.wires.base import Wire
+from llm_router.wires.reading import Wire
 
 # A figure behind a key that counts or charges. Bytes of a stream may have its marks in between.
 _FIGURE = re.compile(

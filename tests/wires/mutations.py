@@ -12,7 +12,7 @@ from typing import Any
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
-from llm_router.wires.base import Wire
+from llm_router.wires.reading import Wire
 from tests.wires.wire_bodies import DONE, USAGE, WIRE, answer, chunk, error_body
 
 _CALL = {"id": "c", "index": 0, "function": {"name": "f", "arguments": '{"a": [1, {"b": "c"}]}'}}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from llm_router.answers.completion import Completion
 from llm_router.usage import Cost, Usage
-from llm_router.wires.base import Wire
 from llm_router.wires.openai import OpenAIWire
+from llm_router.wires.reading import Wire
 from tests.wires import (
     mutations,
     test_anthropic,

@@ -14,12 +14,12 @@ import pytest
 from llm_router.answers.completion import Completion
 from llm_router.errors import ProviderError
 from llm_router.wires.anthropic import AnthropicWire
-from llm_router.wires.base import Wire
 from llm_router.wires.cohere import CohereWire
 from llm_router.wires.converse import ConverseWire
 from llm_router.wires.gemini import GeminiWire
 from llm_router.wires.ollama import OllamaWire
 from llm_router.wires.openai import OpenAIWire
+from llm_router.wires.reading import Wire
 from tests import recordings
 from tests.wires.figures import assert_nothing_invented, read_by
 from tests.wires.frames import frames_in

@@ -12,8 +12,8 @@ from typing import Any
 from llm_router.answers.completion import Completion
 from llm_router.answers.stream_events import StreamEvent
 from llm_router.errors import ProviderError
-from llm_router.wires.base import Wire
 from llm_router.wires.openai import OpenAIWire
+from llm_router.wires.reading import Wire
 
 NOW = 1_759_845_400.0
 WIRE = OpenAIWire(kind="openrouter", clock=lambda: NOW)

@@ -7,7 +7,6 @@ thing only, then the status with the body, read as on the wire.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from llm_router.errors import (
@@ -23,11 +22,12 @@ from llm_router.errors import (
     ProviderTimeoutError,
     UnsupportedFeatureError,
 )
+from llm_router.providers.requests import sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from llm_router.wires.base import Wire
+    from llm_router.wires.reading import Wire
 
 # By name, because importing the classes would import LiteLLM. All others go by the status that
 # they carry; a contract test looks for new ones.
@@ -55,11 +55,6 @@ TABLE: dict[str, type[LLMRouterError]] = {
 }
 _INSIDE_A_STREAM = "MidStreamFallbackError"
 _CUT = "Stream ended before a finish_reason"
-_LONGEST = 10_000
-_PREFIX = re.compile(r"(?:litellm\.)?[A-Z]\w{0,60}(?:: | - )")
-_APPENDICES = ("Traceback (most recent call last)", "\nThis looks like a bug in LiteLLM",
-               " Original exception:")  # fmt: skip
-_WORDS_BEFORE_SENTENCE = ("Error", "Exception", "Timeout", "litellm.")
 _TIMEOUTS = {"TimeoutException", "ReadTimeout", "ConnectTimeout", "APITimeoutError", "TimeoutError"}
 _BROKEN = {
     "NetworkError", "RemoteProtocolError", "ClientConnectionError", "ClientPayloadError",
@@ -91,16 +86,6 @@ def translate(error: BaseException, wire: Wire) -> LLMRouterError:
         return found
     names = ("upstream_message", "raw", "status_code", "code", "retry_after", "response_id")
     return kind(found.message, **{name: getattr(found, name) for name in names})
-
-
-def sentence_of(error: BaseException) -> str:
-    """Return the provider's own words in *error*, without LiteLLM's prefixes."""
-    text = str(getattr(error, "message", None) or error)[:_LONGEST].strip()
-    for appendix in _APPENDICES:
-        text = text.partition(appendix)[0].rstrip()
-    while (found := _PREFIX.match(text)) and any(w in found[0] for w in _WORDS_BEFORE_SENTENCE):
-        text = text[found.end() :]
-    return text or type(error).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -27,7 +27,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from llm_router.config.checks import missing_credentials
-from llm_router.errors import LLMRouterError, ProviderTimeoutError, UnsupportedFeatureError
+from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.request import RequestPreview
 from llm_router.providers.acompletion.errors import translate
 from llm_router.providers.caching import marked_messages
@@ -219,7 +219,8 @@ class AcompletionStream(EventStream):
             self._over = True
             return self._give(self._reader.close())
         except Exception as error:  # LiteLLM raises builtin classes too; all are translated
-            failure = self._failure(error, idled=idle.expired())
+            told = self._reader.error or translate(error, self._wire)
+            failure = self._idle_error() if idle.expired() else told
         else:
             return self._give(self._reader.feed(self._event(chunk)))
         await self.aclose()
@@ -238,14 +239,6 @@ class AcompletionStream(EventStream):
         if "usage" in body and not any(getattr(one, "usage", None) for one in wrapper.chunks):
             del body["usage"]
         return b"data: " + json.dumps(body, default=str).encode() + b"\n\n"
-
-    def _failure(self, error: Exception, *, idled: bool) -> LLMRouterError:
-        if not idled:
-            return self._reader.error or translate(error, self._wire)
-        return ProviderTimeoutError(
-            f"No data event came for {self.idle_timeout:g} s",
-            hint="Raise idle_timeout if the model may pause for so long.",
-        )
 
     async def aclose(self) -> None:
         """Close the stream. Idempotent."""

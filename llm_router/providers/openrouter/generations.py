@@ -1,9 +1,8 @@
-"""What OpenRouter says afterwards: `/generation` of one answer, `/key` of the key in use."""
+"""What OpenRouter says afterwards of one answer: `/generation`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_router.answers.records import Generation
 from llm_router.errors import InvalidResponseError
@@ -17,20 +16,6 @@ from llm_router.wires.json_values import (
     text_or_none,
 )
 
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyInfo:
-    """What a key may still spend, in USD; None where there is no limit."""
-
-    label: str | None = None
-    limit: Decimal | None = None
-    limit_remaining: Decimal | None = None
-    usage: Decimal | None = None
-    is_free_tier: bool | None = None
-
 
 def read_generation(body: bytes) -> Generation:
     """Read the body of `/generation`; InvalidResponseError when it is none."""
@@ -40,6 +25,7 @@ def read_generation(body: bytes) -> Generation:
         raise InvalidResponseError("The record of the generation has no id.")
     prompt = count(data.get("native_tokens_prompt"))
     output = count(data.get("native_tokens_completion"))
+    byok = data.get("is_byok")
     return Generation(
         response_id=identity,
         model=text_or_none(data.get("model")),
@@ -53,22 +39,10 @@ def read_generation(body: bytes) -> Generation:
         ),
         cost=Cost.from_report(
             money(data.get("total_cost")),
-            is_byok=_flag(data.get("is_byok")),
+            is_byok=byok if isinstance(byok, bool) else None,
             upstream=money(data.get("upstream_inference_cost")),
         ),
         native_finish_reason=text_or_none(data.get("native_finish_reason")),
-    )
-
-
-def read_key_info(body: bytes) -> KeyInfo:
-    """Read the body of `/key`; InvalidResponseError when it is none."""
-    data = _data(body)
-    return KeyInfo(
-        label=text_or_none(data.get("label")),
-        limit=money(data.get("limit")),
-        limit_remaining=money(data.get("limit_remaining")),
-        usage=money(data.get("usage")),
-        is_free_tier=_flag(data.get("is_free_tier")),
     )
 
 
@@ -80,7 +54,3 @@ def _data(body: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InvalidResponseError("The answer has no data in it.")
     return data
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None

@@ -23,11 +23,7 @@ from llm_router.providers.embeddings import OpenAIProvider
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.openrouter.catalog import Catalog
-from llm_router.providers.openrouter.generations import (
-    KeyInfo,
-    read_generation,
-    read_key_info,
-)
+from llm_router.providers.openrouter.generations import read_generation
 from llm_router.providers.requests import STAND_IN, Prepared, dressed
 from llm_router.wires.error_words import error_class
 from llm_router.wires.openai import OpenAIWire
@@ -54,7 +50,7 @@ A = TypeVar("A", bound=Answer)
 # `extra_body` is laid over its work untouched.
 _EDITED = frozenset({"tools", "tool_choice", "reasoning_effort"})
 LOOK_UP_SECONDS = 10.0
-"""How long a look-up beside the calls may take: a generation, the key, the catalogue."""
+"""How long a look-up beside the calls may take: a generation, the catalogue."""
 
 
 class OpenRouterProvider(OpenAIProvider):
@@ -118,10 +114,6 @@ class OpenRouterProvider(OpenAIProvider):
             if error.status_code == 404:
                 return None
             raise
-
-    async def key_info(self) -> KeyInfo:
-        """Return limits and spending of the key in use."""
-        return read_key_info(await self._get("/key"))
 
     async def _get(self, path: str) -> bytes:
         """Return a body; the connection is not kept, for calls like these are rare.

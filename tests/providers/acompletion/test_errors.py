@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 import llm_router.errors as ours
-from llm_router.providers.acompletion.errors import TABLE, sentence_of, translate
+from llm_router.providers.acompletion.errors import TABLE, translate
 from llm_router.providers.importing import load_here
+from llm_router.providers.requests import sentence_of
 from llm_router.wires.openai import OpenAIWire
 from tests.providers.acompletion.test_streams import ACOMPLETION
 from tests.providers.scripted import ask, provider, wire
