@@ -1,6 +1,7 @@
 """Answers every request with the same bytes: a text of 1 KB, or a stream of 100 chunks.
 
-Run by `overhead.py` in a process of its own; prints its port.
+Run by `overhead.py` and `other_wires.py` in a process of its own; prints its port. The address
+that is asked says whose wire to speak: OpenRouter's, Anthropic's or Gemini's.
 """
 
 from __future__ import annotations
@@ -41,19 +42,61 @@ def _chunk(content: str, finish: str | None = None, **extra: object) -> bytes:
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
-TEXT = _text()
-STREAM = [_chunk("word ") for _ in range(CHUNKS)]
-STREAM += [_chunk("", "stop"), _chunk("", "stop", usage=USAGE), b"data: [DONE]\n\n"]
+def _event(body: dict[str, object]) -> bytes:
+    named = f"event: {body['type']}\n" if "type" in body else ""
+    return f"{named}data: {json.dumps(body)}\n\n".encode()
+
+
+def _anthropic() -> tuple[bytes, list[bytes]]:
+    usage = {"input_tokens": 300, "output_tokens": 200, "cache_read_input_tokens": 0,
+             "cache_creation_input_tokens": 0}  # fmt: skip
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5",
+               "content": [{"type": "text", "text": "word " * 200}], "stop_reason": "end_turn",
+               "stop_sequence": None, "usage": usage}  # fmt: skip
+    begin = message | {"content": [], "stop_reason": None}
+    block = {"type": "text", "text": ""}
+    delta = {"type": "text_delta", "text": "word "}
+    events: list[dict[str, object]] = [
+        {"type": "message_start", "message": begin},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *[{"type": "content_block_delta", "index": 0, "delta": delta}] * CHUNKS,
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "usage": usage,
+         "delta": {"stop_reason": "end_turn", "stop_sequence": None}},
+        {"type": "message_stop"},
+    ]  # fmt: skip
+    return json.dumps(message).encode(), list(map(_event, events))
+
+
+def _gemini_answer(text: str, finish: str | None = None) -> dict[str, object]:
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+    usage = {"promptTokenCount": 300, "candidatesTokenCount": 200, "totalTokenCount": 500}
+    return {"candidates": [candidate | ({"finishReason": finish} if finish else {})],
+            "usageMetadata": usage, "modelVersion": "gemini-2.5-flash",
+            "responseId": "r1"}  # fmt: skip
+
+
+def _gemini() -> tuple[bytes, list[bytes]]:
+    whole = _gemini_answer("word " * 200, "STOP")
+    stream = [_event(_gemini_answer("word "))] * CHUNKS + [_event(_gemini_answer("", "STOP"))]
+    return json.dumps(whole).encode(), stream
+
+
+_STREAM = [_chunk("word ") for _ in range(CHUNKS)]
+_STREAM += [_chunk("", "stop"), _chunk("", "stop", usage=USAGE), b"data: [DONE]\n\n"]
+WIRES = {"/messages": _anthropic(), "enerateContent": _gemini(), "": (_text(), _STREAM)}
 
 
 async def handle(request: web.BaseRequest) -> web.StreamResponse:
     if request.method != "POST":
         return web.Response(status=404)
-    if b'"stream":true' not in (await request.read()).replace(b" ", b""):
-        return web.Response(body=TEXT, content_type="application/json")
+    text, stream = next(spoken for part, spoken in WIRES.items() if part in request.path)
+    body = (await request.read()).replace(b" ", b"")
+    if b'"stream":true' not in body and ":stream" not in request.path:
+        return web.Response(body=text, content_type="application/json")
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    for piece in STREAM:
+    for piece in stream:
         await response.write(piece)
     return response
 

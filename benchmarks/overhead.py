@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,6 @@ async def measure(url: str, rounds: int, calls: int) -> dict[str, dict[str, floa
         ],
         num_retries=0,
     )
-    figures: dict[str, dict[str, list[float]]] = {}
     async with aiohttp.ClientSession() as session, router, other_way:
         paths = {
             "aiohttp + json": raw(url, session),
@@ -147,19 +147,47 @@ async def measure(url: str, rounds: int, calls: int) -> dict[str, dict[str, floa
             ),
             "litellm.Router": litellm_path(theirs.acompletion, model="fast"),
         }
-        for turn in range(rounds + 1):
-            for name, call in paths.items():
-                for kind in ("text", "stream"):
-                    number = calls if kind == "text" else max(calls // 5, 1)
-                    taken = await cpu_ms(call, kind == "stream", number)
-                    if turn:  # the first round warms up
-                        figures.setdefault(kind, {}).setdefault(name, []).append(taken)
+        figures = await interleaved(paths, rounds, calls)
         await provider.aclose()
         await litellm.close_litellm_async_clients()
+    return figures
+
+
+async def interleaved(
+    paths: dict[str, Call], rounds: int, calls: int
+) -> dict[str, dict[str, float]]:
+    """Return the median CPU time of a call in ms, by kind and path, the paths taking turns."""
+    figures: dict[str, dict[str, list[float]]] = {}
+    for turn in range(rounds + 1):
+        for name, call in paths.items():
+            for kind in ("text", "stream"):
+                number = calls if kind == "text" else max(calls // 5, 1)
+                taken = await cpu_ms(call, kind == "stream", number)
+                if turn:  # the first round warms up
+                    figures.setdefault(kind, {}).setdefault(name, []).append(taken)
     return {
         kind: {name: statistics.median(taken) for name, taken in rows.items()}
         for kind, rows in figures.items()
     }
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """Run the canned server on a CPU of its own; yield its address."""
+    script = Path(__file__).with_name("canned_server.py")
+    pinned = hasattr(os, "sched_setaffinity")
+    all_cpus = os.sched_getaffinity(0) if pinned else set()
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        port = server.stdout.readline().strip()
+        if pinned:
+            os.sched_setaffinity(0, {min(all_cpus)})
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
 
 
 def report(figures: dict[str, dict[str, float]]) -> None:
@@ -179,19 +207,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, default=100, help="texts a round; streams: a fifth")
     options = parser.parse_args()
-    script = Path(__file__).with_name("canned_server.py")
-    if hasattr(os, "sched_setaffinity"):
-        all_cpus = os.sched_getaffinity(0)
-    with subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout
-        port = server.stdout.readline().strip()
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {min(all_cpus)})
-        url = f"http://127.0.0.1:{port}/api/v1"
-        figures = asyncio.run(measure(url, options.rounds, options.calls))
-        server.terminate()
+    with served() as url:
+        figures = asyncio.run(measure(f"{url}/api/v1", options.rounds, options.calls))
     report(figures)
 
 

@@ -84,7 +84,7 @@ class Engine:
         for name, provider in self.providers.items():
             try:
                 await provider.aclose()
-            except Exception as error:
+            except Exception as error:  # the others and the ledger are closed all the same
                 reason = type(error).__name__
                 events.emit(events.CLOSE_FAILED, "error", provider=name, reason=reason)
         if self.ledger is not None:

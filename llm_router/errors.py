@@ -114,9 +114,11 @@ class LLMRouterError(Exception):
 
     def __str__(self) -> str:
         """Return a line for a log: who, status, attempts, the sentence, the request, the fix."""
-        request = f" [request {self.request_id}]" if self.request_id else ""
-        what = _with_full_stop(f"{self.told()}{request}")
+        what = _with_full_stop(f"{self.told()}{self._request()}")
         return " ".join((what, _with_full_stop(hint))) if (hint := self._hint()) else what
+
+    def _request(self) -> str:
+        return f" [request {self.request_id}]" if self.request_id else ""
 
     def _hint(self) -> str | None:
         return self.hint or self.default_hint
@@ -378,8 +380,7 @@ class AllDeploymentsFailedError(LLMRouterError):
 
     def __str__(self) -> str:
         first, _, lines = self.message.partition("\n")
-        request = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{first.rstrip(':')}{request}:\n{lines}"
+        return f"{first.rstrip(':')}{self._request()}:\n{lines}"
 
 
 class LedgerError(LLMRouterError):

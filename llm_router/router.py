@@ -13,7 +13,7 @@ from llm_router.operations.chat import Chat, ChatStream
 from llm_router.operations.embeddings import Embed
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
-from llm_router.options.values import check_values, elsewhere
+from llm_router.options.values import check_values, no_attribute
 from llm_router.providers.base import GenerationSource
 from llm_router.routing.clock import Clock
 from llm_router.routing.explain import Candidate, Explanation, actions_of
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.records import Observer
-    from llm_router.config.model import StructuredMode
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
     from llm_router.options.request import CallOptions, CommonOptions, Prompt
+    from llm_router.options.values import StructuredMode
     from llm_router.routing.cooldown import Health
     from llm_router.routing.money import BudgetStanding
 
@@ -116,9 +116,7 @@ class Router:
 
     def __getattr__(self, name: str) -> Any:
         # Only for names that are not there; the answers of other libraries' habits.
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}{elsewhere(name)}"
-        )
+        raise no_attribute(self, name)
 
     @property
     def config(self) -> RouterConfig:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
-from llm_router.options.values import elsewhere
+from llm_router.options.values import no_attribute
 from llm_router.router import Router
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.stream_events import StreamEvent
-    from llm_router.config.model import RouterConfig, StructuredMode
+    from llm_router.config.model import RouterConfig
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
     from llm_router.options.request import CallOptions, CommonOptions, Prompt
+    from llm_router.options.values import StructuredMode
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
     from llm_router.routing.money import BudgetStanding
@@ -83,9 +84,7 @@ class SyncRouter:
         return repr(self._router).replace("<Router", f"<{type(self).__name__}", 1)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}{elsewhere(name)}"
-        )
+        raise no_attribute(self, name)
 
     def __enter__(self) -> Self:
         self._call(self._router.open)

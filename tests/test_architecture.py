@@ -33,8 +33,9 @@ LAYERS = [
     ["cli", "testing"],
 ]
 # The design's law is 14,500, 2,400 and 1,300. It is passed openly: five wires came with
-# their requests, and mended faults cost more lines than second designs gave back.
-TOTALS = {"core": 24_000, "testing": 3_000, "cli": 1_300}
+# their requests, and mended faults cost more lines than second designs gave back; the sandbox
+# checks what it is asked.
+TOTALS = {"core": 18_850, "testing": 2_950, "cli": 700}
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path

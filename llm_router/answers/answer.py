@@ -135,9 +135,9 @@ def shown_ms(milliseconds: float | None) -> str | None:
     return None if milliseconds is None else f"{milliseconds:.0f} ms"
 
 
-def shortened(text: str, most: int = 72) -> str:
-    """Return *text* quoted, on one line, and at most *most* characters of it."""
-    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
+def clipped(text: str) -> str:
+    """Return at most 72 characters of *text*, with an ellipsis where it was cut."""
+    return text if len(text) <= 72 else f"{text[:71]}…"
 
 
 def plain(value: Any) -> Any:

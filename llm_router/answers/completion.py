@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from llm_router.answers.answer import Answer, shortened
+from llm_router.answers.answer import Answer, clipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +124,7 @@ class Completion(Answer):
     def gist(self) -> str:
         said = self.text or self.refusal or ""
         calls = [f"{call.name}(…)" for call in self.tool_calls]
-        return " ".join([*([shortened(said)] if said or not calls else []), *calls])
+        return " ".join([*([repr(clipped(said))] if said or not calls else []), *calls])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -140,8 +140,7 @@ class ParsedCompletion(Completion, Generic[T]):
     """How many steps it took to find the object in the text; 0 when it was plain JSON."""
 
     def gist(self) -> str:
-        shown = repr(self.parsed)
-        return shown if len(shown) <= 72 else f"{shown[:71]}…"
+        return clipped(repr(self.parsed))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; `parsed` as pydantic writes it."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.answer import Answer, Attempt
     from llm_router.errors import LLMRouterError
-    from llm_router.options.request import StorePolicy
+    from llm_router.options.values import StorePolicy
     from llm_router.usage import Cost, Usage
 
 RequestStatus = Literal["started", "succeeded", "failed", "cancelled"]

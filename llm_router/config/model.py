@@ -32,6 +32,7 @@ from llm_router.config.checks import check
 from llm_router.config.findings import explain, hide_password, refusal, sentence
 from llm_router.errors import KINDS, NextStep
 from llm_router.options.request import PARAM_NAMES, Deployment, did_you_mean
+from llm_router.options.values import MOST_ATTEMPTS, StructuredMode
 from llm_router.redaction import MASK, redact_data
 
 if TYPE_CHECKING:
@@ -57,10 +58,9 @@ def _no_boolean(value: Any) -> Any:
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
-Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_no_boolean)]
+Attempts = Annotated[int, Field(ge=1, le=MOST_ATTEMPTS), BeforeValidator(_no_boolean)]
 Days = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_boolean)]
-StructuredMode = Literal["json_schema", "tool", "json_object", "prompt"]
 
 
 def _one_of(what: str, known: Collection[str]) -> AfterValidator:

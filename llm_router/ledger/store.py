@@ -48,14 +48,17 @@ class Store:
         self._next_upkeep = 0.0
         self._kept: Rows = []
         self._kept_lock = threading.Lock()
+        self.at_work = threading.RLock()
+        """Held while rows are written: a fork waits for it."""
         self._reason: str | None = None
         self._spool_reason: str | None = None
         self._wait = _FIRST_WAIT
         self._retry_at = 0.0
 
     def forked(self) -> None:
-        """Forget a lock that a thread of the parent process may hold."""
+        """Forget locks that a thread of the parent process may hold."""
         self._kept_lock = threading.Lock()
+        self.at_work = threading.RLock()
 
     def retry_in(self) -> float | None:
         """Return the seconds until there is something to try again; None when all is written."""
@@ -71,11 +74,12 @@ class Store:
         waiting = self._take_kept() + rows
         try:
             database = self._connect()
-            database.make_ready()
-            self._write(database, waiting)
-            waiting = []
-            replayed = self._replay(database)
-            self._look_after(database)
+            with self.at_work:
+                database.make_ready()
+                self._write(database, waiting)
+                waiting = []
+                replayed = self._replay(database)
+                self._look_after(database)
         except UnavailableError as error:
             self.set_aside(waiting)
             self._rest(error)

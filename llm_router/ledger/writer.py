@@ -21,6 +21,8 @@ MOST_WAITING = 20_000
 """Records that wait in memory while the database is slow; more go to the spool."""
 _BATCH = 4_000
 _EXIT_SECONDS = 10.0
+_FORK_SECONDS = 1.0
+"""How long a fork waits for a write under way."""
 
 importing = threading.RLock()
 """Held while modules are imported. A fork waits for it: a child would wait for ever for a module
@@ -56,6 +58,15 @@ class Writer:
         """Go on in a child process, which has the queue but none of its parent's threads."""
         self._begin_anew()
         self._after_fork()
+
+    def pause(self) -> None:
+        """Let no thread be inside of the database driver: SQLite has locks of its own, and a
+        child would wait for ever for one that a thread of its parent held."""
+        self._store.at_work.acquire(timeout=_FORK_SECONDS)
+
+    def resume(self) -> None:
+        with suppress(RuntimeError):  # the write took longer than a fork waits
+            self._store.at_work.release()
 
     def put(self, record: Record) -> None:
         """Queue a record: no lock to wait for, no I/O. This is all that a call waits for.
@@ -197,6 +208,18 @@ class Writer:
                 self.call_when_written(done)
 
 
+def _before_fork() -> None:
+    importing.acquire()
+    for writer in list(_writers):
+        writer.pause()
+
+
+def _after_fork() -> None:
+    for writer in list(_writers):
+        writer.resume()
+    importing.release()
+
+
 def _forked() -> None:
     importing.release()
     for writer in _writers:
@@ -204,6 +227,4 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=importing.acquire, after_in_parent=importing.release, after_in_child=_forked
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forked)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
-from llm_router.options.values import check_values, elsewhere
+from llm_router.options.values import StorePolicy, check_values, elsewhere
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -18,7 +18,6 @@ Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
 """Text, or chat messages of the OpenAI shape, in which an answer is its own message."""
 CachePolicy = Literal["off", "auto", "5m", "1h"]
-StorePolicy = Literal["none", "metadata", "full"]
 
 
 class Params(TypedDict, total=False):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
+StorePolicy = Literal["none", "metadata", "full"]
+StructuredMode = Literal["json_schema", "tool", "json_object", "prompt"]
 MOST_ATTEMPTS = 100
 
 
@@ -64,8 +66,8 @@ _RULES: dict[str, _Rule] = {
     "metadata": _Rule((Mapping,), "a mapping of texts", _texts),
     "response_format": _Rule((Mapping,), "a mapping; a type goes to router.parse(schema=…)"),
     "stop": _Rule((str, Sequence), "a text or a list of texts"),
-    "store": _one_of("none", "metadata", "full"),
-    "mode": _one_of("json_schema", "tool", "json_object", "prompt"),
+    "store": _one_of(*get_args(StorePolicy)),
+    "mode": _one_of(*get_args(StructuredMode)),
     "cache": _Rule(
         (str, Mapping), '"auto", "off" or {"ttl": "5m"} or {"ttl": "1h"}',
         lambda value: isinstance(value, Mapping) or value in ("auto", "off", "5m", "1h"),
@@ -103,3 +105,10 @@ def check_values(given: Mapping[str, Any]) -> None:
 def elsewhere(name: str) -> str:
     """Return `: use router.stream(…)` for what other libraries call so, else nothing."""
     return f": {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+
+
+def no_attribute(owner: object, name: str) -> AttributeError:
+    """Return the error of an attribute that is not there, with our name for what it may mean."""
+    return AttributeError(
+        f"{type(owner).__name__!r} object has no attribute {name!r}{elsewhere(name)}"
+    )

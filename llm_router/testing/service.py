@@ -200,13 +200,17 @@ _ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "/generation": {"GET": Endpoint(Service.generation)},
     "/key": {"GET": Endpoint(Service.key_details)},
 }
+_PATHS = [
+    (re.compile(PREFIX + template.replace("*", "([^/]+)")), methods)
+    for template, methods in _ENDPOINTS.items()
+]
 
 
 def _endpoint(received: ReceivedRequest) -> tuple[Endpoint, list[str]]:
     """Return what answers a request, and the names in its path; raises `RefusedError`."""
     path = received.path.partition("?")[0].rstrip("/")
-    for template, methods in _ENDPOINTS.items():
-        names = re.fullmatch(PREFIX + template.replace("*", "([^/]+)"), path)
+    for pattern, methods in _PATHS:
+        names = pattern.fullmatch(path)
         if names is None:
             continue
         if received.method not in methods:

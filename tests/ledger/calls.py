@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
 
 from llm_router.answers.answer import Attempt
 from llm_router.answers.completion import Completion
@@ -146,3 +149,16 @@ def failed_call(error: LLMRouterError | None = None, **changes: Any) -> Call:
     request = started(**changes)
     attempt = refused(request, error)
     return Call(request, (attempt,), finished(request, attempt, error=attempt.attempt.error))
+
+
+def hold_transactions(ledger: Ledger) -> tuple[threading.Event, threading.Event]:
+    """Hold each transaction as it begins; return what says so, and what lets it go on."""
+    assert ledger._database is not None
+    held, go_on = threading.Event(), threading.Event()
+
+    @event.listens_for(ledger._database.engine, "begin")
+    def _hold(_: Any) -> None:
+        held.set()
+        go_on.wait(20)
+
+    return held, go_on

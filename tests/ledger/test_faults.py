@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from llm_router.errors import ConfigurationError, LedgerError
 from llm_router.ledger import migrate
 from llm_router.ledger.ledger import Ledger, spool_path
 from llm_router.ledger.spool import Spool
-from tests.ledger.calls import call, started
+from tests.ledger.calls import call, hold_transactions, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,14 +288,7 @@ async def test_records_go_to_the_spool_when_the_database_is_so_slow_that_memory_
 ) -> None:
     monkeypatch.setattr("llm_router.ledger.writer.MOST_WAITING", 30)
     ledger = open_ledger(f"sqlite:///{tmp_path}/calls.db", flush_interval=0.01)
-    assert ledger._database is not None
-    held, go_on = threading.Event(), threading.Event()
-
-    @event.listens_for(ledger._database.engine, "begin")
-    def _hold(_: Any) -> None:
-        held.set()
-        go_on.wait(20)
-
+    held, go_on = hold_transactions(ledger)
     monkeypatch.setattr("llm_router.ledger.writer._BATCH", 5)
     told = [call() for _ in range(40)]
     told[0].tell(ledger)

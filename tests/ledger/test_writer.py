@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event
 
 from llm_router.ledger import writer
 from llm_router.ledger.spool import Spool
-from tests.ledger.calls import call, started
+from tests.ledger.calls import call, hold_transactions, started
 from tests.ledger.test_faults import ROOT, until
 
 if TYPE_CHECKING:
@@ -86,14 +85,7 @@ async def test_a_flush_returns_after_the_rows_before_it_when_a_relief_empties_th
     monkeypatch.setattr("llm_router.ledger.writer.MOST_WAITING", 30)
     monkeypatch.setattr("llm_router.ledger.writer._BATCH", 5)
     ledger = open_ledger(f"sqlite:///{tmp_path}/calls.db", flush_interval=0.01)
-    assert ledger._database is not None
-    held, go_on = threading.Event(), threading.Event()
-
-    @event.listens_for(ledger._database.engine, "begin")
-    def _hold(_: Any) -> None:
-        held.set()
-        go_on.wait(20)
-
+    held, go_on = hold_transactions(ledger)
     first = call()
     first.tell(ledger)
     await asyncio.to_thread(held.wait, 10)
@@ -128,7 +120,9 @@ def test_a_child_records_when_it_was_forked_while_the_writer_imported_its_driver
         f"ledger = Ledger(LedgerConfig(url={url!r}, spool={str(tmp_path / 's')!r}))\n"
         "call().tell(ledger); importing.wait()\n"
         "child = os.fork()\n"
+        "begin = time.monotonic()\n"
         "call().tell(ledger); ledger.close()\n"
+        "assert time.monotonic() - begin < 8\n"
         "if child: assert os.waitpid(child, 0)[1] == 0\n"
         "else: os._exit(0)\n"
     )

@@ -60,7 +60,7 @@ def test_every_field_is_read_when_the_answer_has_it() -> None:
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (7, None)
     assert answer.cost.reported == answer.cost.total == Decimal("1.8e-07")
     assert answer.to_dict()["vectors"][0] == [0.5, -1.0]
-    assert repr(answer) == "Embeddings(2 of 2, model='m', cost=1.8E-7)"
+    assert repr(answer) == "<Embeddings 2 of 2 (m, via OpenAI, 7 + ? tokens, 0.00000018 USD)>"
 
 
 @pytest.mark.parametrize("cost", ["0.1000000000000000055511151231257827", "3", "0", "1e-12"])

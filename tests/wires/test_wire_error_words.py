@@ -55,7 +55,7 @@ def test_the_upstreams_sentence_is_dug_out(raw: Any, sentence: str | None) -> No
     assert error.upstream_message == sentence
     assert error.raw["metadata"]["raw"] == raw
     if sentence:
-        assert str(error).startswith(f"Provider returned error. Up: {sentence}")
+        assert str(error).startswith(f"502: Provider returned error (upstream Up: {sentence}")
 
 
 def test_a_very_long_sentence_is_cut() -> None:
@@ -157,7 +157,8 @@ def test_an_error_object_of_any_kind_is_an_error(told_so: Any) -> None:
     error = WIRE.read_error(502, {}, json.dumps({"error": told_so}).encode())
     assert type(error) is ProviderUnavailableError
     assert error.raw == told_so
-    assert str(error).startswith("a sentence" if told_so == "a sentence" else "The provider")
+    sentence = "a sentence" if told_so == "a sentence" else "The provider"
+    assert str(error).startswith(f"502: {sentence}")
 
 
 def test_half_a_character_in_an_error_can_be_written() -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from llm_router.answers.models import ModelInfo
-    from llm_router.config.model import ProviderConfig, StructuredMode
+    from llm_router.config.model import ProviderConfig
     from llm_router.errors import ProviderError
+    from llm_router.options.values import StructuredMode
 
 LADDER: tuple[StructuredMode, ...] = ("json_schema", "tool", "json_object", "prompt")
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from llm_router.answers.completion import Completion, ToolCall
-    from llm_router.config.model import StructuredMode
     from llm_router.errors import ProviderError
     from llm_router.options.request import Deployment, Message, ProviderRequest
+    from llm_router.options.values import StructuredMode
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
-from llm_router.config.model import StructuredMode
 from llm_router.errors import ConfigurationError
 from llm_router.operations.structured.modes import LADDER, Capabilities, ModeMemory
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.schema import Schema
+from llm_router.options.values import StructuredMode
 from tests.operations.structured.cases import CASES, Case
 from tests.operations.structured.helpers import DEPLOYMENT, calls, in_strict_form, request, says
 

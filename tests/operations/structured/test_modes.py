@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm_router.config.model import ProviderConfig, StructuredMode
+from llm_router.config.model import ProviderConfig
 from llm_router.errors import InvalidRequestError
 from llm_router.operations.structured.modes import (
     LADDER,
@@ -14,6 +14,7 @@ from llm_router.operations.structured.modes import (
     is_about_schema,
     is_refusal,
 )
+from llm_router.options.values import StructuredMode
 
 LLAMA_CPP = "Unable to generate parser for this template. Automatic parser generation failed: "
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from llm_router.answers.completion import Completion, ToolCall
 from llm_router.answers.models import ModelInfo
-from llm_router.config.model import ProviderConfig, StructuredMode
+from llm_router.config.model import ProviderConfig
 from llm_router.errors import (
     ConfigurationError,
     ContextWindowExceededError,
@@ -25,6 +25,7 @@ from llm_router.operations.structured.modes import LADDER, Capabilities, ModeMem
 from llm_router.operations.structured.parsing import Invalid, Parse
 from llm_router.operations.structured.schema import Schema
 from llm_router.options.request import Deployment
+from llm_router.options.values import StructuredMode
 from tests.operations.structured.cases import Mapped, Point
 from tests.operations.structured.helpers import DEPLOYMENT, QUESTION, calls, request, says
 

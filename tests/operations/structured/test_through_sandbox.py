@@ -11,10 +11,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
-from llm_router.config.model import StructuredMode
 from llm_router.errors import ConfigurationError
 from llm_router.operations.structured.modes import LADDER
 from llm_router.operations.structured.schema import Schema
+from llm_router.options.values import StructuredMode
 from llm_router.router import Router
 from llm_router.testing import ChatRequest, Reply, Sandbox
 from tests.operations.structured.cases import CASES, Case
