@@ -67,7 +67,7 @@ class Engine:
         state = Memory(clock.monotonic, clock.wall)
         self.money = Money(config.budgets, state, self.estimates, clock.wall)
         rates = Rates(state, config.providers, self.estimates)
-        self.gates = Gates([Concurrency(), rates, self.money], self.estimates.learn)
+        self.gates = Gates([Concurrency(), rates], self.estimates.learn, money=self.money)
         self._fingerprint = config.fingerprint
         self._opened: set[str] = set()
         self._remembered = False

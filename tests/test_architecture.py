@@ -34,8 +34,8 @@ LAYERS = [
 ]
 # The design's law is 14,500, 2,400 and 1,300. It is passed openly: five wires came with
 # their requests, and mended faults cost more lines than second designs gave back; the sandbox
-# checks what it is asked.
-TOTALS = {"core": 18_850, "testing": 2_950, "cli": 700}
+# checks what it is asked; budgets and rates came with 800 lines.
+TOTALS = {"core": 19_670, "testing": 2_950, "cli": 700}
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
@@ -208,7 +208,7 @@ def test_a_plain_call_comes_through_few_files() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     entered = shown.stdout.split()
     assert {"router.py", "engine.py", "routing/loop.py", "wires/openai.py"} <= set(entered)
-    assert len(entered) <= 21, entered
+    assert len(entered) <= 20, entered
 
 
 def test_nothing_is_printed_outside_the_command_line() -> None:

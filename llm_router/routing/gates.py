@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llm_router.options.request import Deployment
     from llm_router.routing.call import Call
     from llm_router.routing.estimates import Estimates
+    from llm_router.routing.money import Money
     from llm_router.state.memory import State
 
 WAITERS_PER_SLOT = 10
@@ -49,9 +50,16 @@ class Gate(Protocol):
 class Gates:
     """All gates of a Router; *learn* is told of every attempt that passed some."""
 
-    def __init__(self, gates: Sequence[Gate], learn: Callable[[str, Attempt], None]) -> None:
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        learn: Callable[[str, Attempt], None],
+        *,
+        money: Money | None = None,
+    ) -> None:
         self._gates = gates
         self._learn = learn
+        self._money = money
 
     async def enter(
         self, call: Call, deployment: Deployment | None = None, request: Any = None
@@ -60,14 +68,18 @@ class Gates:
 
         Raises TimeoutError at the deadline, and what a gate raises.
         """
-        ahead = [gate for gate in self._gates if gate.applies(call, deployment)]
+        ahead = [gate.enter for gate in self._gates if gate.applies(call, deployment)]
+        money = self._money
+        # Last, since it never waits for room.
+        if money and deployment and (money.budgets or call.limits.max_cost is not None):
+            ahead.append(money.enter)
         if not ahead:
             return nothing
         entered: list[Leave] = []
         try:
             async with asyncio.timeout(call.time_left):
-                for gate in ahead:
-                    entered.append(await gate.enter(call, deployment, request))
+                for enter in ahead:
+                    entered.append(await enter(call, deployment, request))
         except BaseException:
             _leave_all(entered, None)
             raise

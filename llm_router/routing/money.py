@@ -83,7 +83,7 @@ class _Purse:
 
 
 class Money:
-    """The gate of all budgets; entered last, since it never waits for room."""
+    """All budgets, and `max_cost`: an attempt enters and leaves them."""
 
     def __init__(
         self,
@@ -92,16 +92,13 @@ class Money:
         estimates: Estimates,
         wall: Callable[[], float],
     ) -> None:
-        self._budgets = budgets
+        self.budgets = budgets
         self._state = state
         self._estimates = estimates
         self._wall = wall
         self._numbers = itertools.count()
         self._seen: dict[str, _Purse] = {}
         self._told: set[tuple[str, str]] = set()
-
-    def applies(self, call: Call, deployment: Deployment | None) -> bool:
-        return deployment is not None and bool(self._budgets or call.limits.max_cost is not None)
 
     async def enter(self, call: Call, deployment: Deployment | None, request: Any) -> Leave:
         assert deployment is not None, "money is reserved for attempts"
@@ -167,7 +164,7 @@ class Money:
         """Return the purses that *payer* draws on; without one, those that everybody does."""
         now = self._wall()
         found = []
-        for budget in self._budgets:
+        for budget in self.budgets:
             if payer is None and budget.scope != "all":
                 continue
             who = None if payer is None else _who(budget.scope, payer)
@@ -268,10 +265,19 @@ def _priced(purse: _Purse, estimate: Estimate, deployment: Deployment) -> Claim:
             "refuses what it cannot price",
             budget=purse.budget.name,
             limit=purse.budget.usd,
-            hint="State its price in its provider row, ask for max_tokens where the worst is "
-            "reserved, or set `unpriced: allow`.",
+            hint=_how_to_price(purse, estimate, deployment),
         )
     return claim
+
+
+def _how_to_price(purse: _Purse, estimate: Estimate, deployment: Deployment) -> str:
+    if estimate.expected is not None:
+        return "Its worst has no end: ask for max_tokens, or set `reserve: expected`."
+    row = f"`prices: {{{deployment.model}: ...}}` of provider {deployment.provider!r}"
+    return (
+        f"State it under {row}, or let the budget have `unpriced: allow`. Prices of OpenRouter's "
+        "models come from its catalogue, which could not be fetched if all of them are unknown."
+    )
 
 
 def _text(amount: int) -> str:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 UNIT = Decimal("1e-12")
 """USD in one unit of money."""
-BURST_S = 5.0
-"""After a pause a rate lets through so many seconds' worth at once."""
+BURST_S = 0.6
+"""After a pause a rate lets through so many seconds' worth at once: 1 % of its minute."""
 _SWEEP_S = 60.0
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_router.state.memory import BURST_S, Claim, Memory, Standing, units, usd
+from llm_router.state.memory import Claim, Memory, Standing, units, usd
 
 FOR_EVER = float("inf")
 
@@ -136,29 +136,28 @@ async def test_a_rate_lets_through_its_number_and_the_burst_when_callers_never_w
     while time.now < 60.0:
         passed += await state.take("requests", 600, 1, patience=0.0) == 0.0
         time.now += 0.01
-    assert passed == pytest.approx(600 + 10 * BURST_S, abs=1)
+    assert 600 <= passed <= 606
 
 
 async def test_callers_are_due_in_the_order_they_booked_when_a_rate_is_used_up() -> None:
     state, _ = memory()
     waits = [await state.take("requests", 60, 1, patience=10.0) for _ in range(20)]
-    assert waits[: int(BURST_S)] == [0.0] * int(BURST_S)
-    assert waits[int(BURST_S) : 15] == pytest.approx(range(1, 11))
-    assert all(wait == pytest.approx(11) for wait in waits[15:]), "refused: nothing was booked"
+    assert waits[:11] == pytest.approx(range(11))
+    assert all(wait == pytest.approx(11) for wait in waits[11:]), "refused: nothing was booked"
 
 
 async def test_tokens_come_back_when_the_estimate_was_too_high() -> None:
     state, _ = memory()
     assert await state.take("tokens", 600, 600, patience=0) == 0
     assert await state.take("tokens", 600, 10, patience=0) > 50
-    state.give_back("tokens", 600, 590)
-    assert await state.take("tokens", 600, 10, patience=0) == 0
+    state.give_back("tokens", 600, 597)
+    assert await state.take("tokens", 600, 3, patience=0) == 0
     state.give_back("tokens", 600, -600)
     assert await state.take("tokens", 600, 10, patience=0) > 50
 
 
 async def test_a_rate_gives_back_no_more_than_its_burst_when_it_is_idle() -> None:
     state, _ = memory()
-    state.give_back("tokens", 60, 1_000)
-    waits = [await state.take("tokens", 60, 1, patience=0) for _ in range(6)]
-    assert [wait == 0 for wait in waits] == [True] * 5 + [False]
+    state.give_back("tokens", 600, 1_000)
+    waits = [await state.take("tokens", 600, 1, patience=0) for _ in range(7)]
+    assert [wait == 0 for wait in waits] == [True] * 6 + [False]
