@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from llm_router.routing.clock import Clock
     from llm_router.streams import CompletionStream
     from llm_router.sync import SyncCompletionStream, SyncRouter
-    from llm_router.usage import Cost, Usage
+    from llm_router.usage import Cost, Usage, format_usd
+
+    __version__: str
 
 __all__ = [
     "AllDeploymentsFailedError", "Answer", "Attempt", "Audio", "AudioPart",
@@ -43,7 +45,7 @@ __all__ = [
     "Router", "RouterConfig", "SchemaValidationError", "StreamInterruptedError",
     "StructuredOutputError", "SyncCompletionStream", "SyncRouter", "ToolCall",
     "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage",
-    "VideoPart", "arguments_for", "tool_result",
+    "VideoPart", "arguments_for", "format_usd", "tool_result",
 ]  # fmt: skip
 
 _HOMES = {
@@ -59,7 +61,7 @@ _HOMES = {
     "routing.clock": ("Clock",),
     "streams": ("CompletionStream",),
     "sync": ("SyncCompletionStream", "SyncRouter"),
-    "usage": ("Cost", "Usage"),
+    "usage": ("Cost", "Usage", "format_usd"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = frozenset(("config", "errors", "events", "ledger", "testing", "usage"))
@@ -68,6 +70,8 @@ _ROOMS = frozenset(("config", "errors", "events", "ledger", "testing", "usage"))
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("llm-router-litellm")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = importlib.import_module(f"{__name__}.{_HOME_OF.get(name, 'errors')}")

@@ -90,6 +90,15 @@ class CompletionStream:
         self._completion: Completion | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def __repr__(self) -> str:
+        """Say where the stream stands, and what has come, on one line."""
+        if self._completion is not None:
+            return f"<{type(self).__name__}, ended: {self._completion!r}>"
+        if self._begun is None:
+            return f"<{type(self).__name__} of {self._scope.plan.requested!r}, not entered>"
+        state = "left" if self._begun.call.ended else "open"
+        return f"<{type(self).__name__}, {state}: {self.snapshot()!r}>"
+
     async def __aenter__(self) -> Self:
         if self._loop is not None:
             raise RuntimeError("entered already: a stream is one call; ask router.stream again")

@@ -236,6 +236,9 @@ class SyncCompletionStream:
         self._call = call
         self._stream = stream
 
+    def __repr__(self) -> str:
+        return repr(self._stream).replace("<", "<Sync", 1)
+
     def __enter__(self) -> Self:
         self._call(self._stream.__aenter__)
         return self

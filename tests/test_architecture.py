@@ -31,6 +31,7 @@ LAYERS = [
     ["engine"],
     ["router", "streams", "sync"],
     ["cli", "testing"],
+    ["__main__"],
 ]
 # The design's law is 14,500, 2,400 and 1,300. It is passed openly: five wires came with
 # their requests, and mended faults cost more lines than second designs gave back; the sandbox

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llm_router.config.findings import hide_password
 from llm_router.config.model import LedgerConfig
 from llm_router.errors import ConfigurationError, LedgerError
 from llm_router.ledger.outage import HINTS, RefusedError, UnavailableError, reason_of_error
@@ -77,6 +78,10 @@ class Ledger:
         interval = self.config.flush_interval
         self._writer = Writer(self._builder, self._store, interval, self._forked)
         self._policy = self._builder.policy
+
+    def __repr__(self) -> str:
+        url = self.config.url if self._engine is None else str(self._engine.url)
+        return f"<Ledger {hide_password(url)}, store={self.config.store}>"
 
     def request_started(self, record: RequestStarted) -> None:
         if self._policy(record) != "none":

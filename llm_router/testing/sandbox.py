@@ -82,6 +82,10 @@ class Sandbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
 
+    def __repr__(self) -> str:
+        state = f"at {self.base_url}" if self._thread else "not running"
+        return f"<Sandbox {state}: {len(self._requests)} requests, {self.unused} replies queued>"
+
     # Running
 
     def start(self) -> Self:
