@@ -42,8 +42,8 @@ __all__ = [
     "MissingCredentialsError", "ModelNotFoundError", "NoEndpointError", "ParsedCompletion",
     "PermissionDeniedError", "ProviderConnectionError", "ProviderError", "ProviderTimeoutError",
     "ProviderUnavailableError", "RateLimitError", "RefusalError", "RequestTooLargeError",
-    "Router", "RouterConfig", "SchemaValidationError", "StreamInterruptedError",
-    "StructuredOutputError", "SyncCompletionStream", "SyncRouter", "ToolCall",
+    "Router", "RouterConfig", "SchemaValidationError", "StateUnavailableError",
+    "StreamInterruptedError", "StructuredOutputError", "SyncCompletionStream", "SyncRouter", "ToolCall",
     "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage",
     "VideoPart", "arguments_for", "format_usd", "tool_result",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from llm_router.routing.call import Call, Observers, uuid7
 from llm_router.routing.cooldown import Cooldowns
 from llm_router.routing.estimates import Estimates
 from llm_router.routing.explain import Candidate
-from llm_router.routing.gates import Concurrency, Gates, Rates
+from llm_router.routing.gates import Concurrency, Gates, Permits
 from llm_router.routing.loop import Asking
 from llm_router.routing.money import Money, Payer
 from llm_router.routing.plan import Planner
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from llm_router.operations.base import Operation
     from llm_router.routing.clock import Clock
     from llm_router.routing.plan import Plan
+    from llm_router.state.base import State
 
 A = TypeVar("A", bound=Answer)
 
@@ -64,10 +65,13 @@ class Engine:
         recorders = () if self.ledger is None else (self.ledger,)
         self.estimates = Estimates(self.provider)
         self.observers = Observers((*recorders, *observers))
-        state = Memory(clock.monotonic, clock.wall)
-        self.money = Money(config.budgets, state, self.estimates, clock.wall)
-        rates = Rates(state, config.providers, self.estimates)
-        self.gates = Gates([Concurrency(), rates], self.estimates.learn, money=self.money)
+        self.state = _build_state(config, clock)
+        spent = None if self.ledger is None else self.ledger.spent
+        self.money = Money(config.budgets, self.state, self.estimates, clock.wall, spent)
+        shared = config.state is not None
+        rows = config.providers
+        permits = Permits(self.state, rows, self.estimates, self.money, slots=shared)
+        self.gates = Gates([Concurrency(), permits], self.estimates.learn)
         self._fingerprint = config.fingerprint
         self._opened: set[str] = set()
         self._remembered = False
@@ -75,6 +79,7 @@ class Engine:
     async def open(self) -> None:
         """Import what is needed, in a thread, and let the ledger look at its tables."""
         await self.open_providers(self.all_deployments())
+        await self.state.open()
         if self.ledger is not None:
             await self.ledger.open()
         self._remember_config()
@@ -87,6 +92,7 @@ class Engine:
             except Exception as error:  # the others and the ledger are closed all the same
                 reason = type(error).__name__
                 events.emit(events.CLOSE_FAILED, "error", provider=name, reason=reason)
+        await self.state.aclose()
         if self.ledger is not None:
             await self.ledger.aclose()
 
@@ -272,6 +278,14 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
     from llm_router.ledger.ledger import Ledger
 
     return Ledger(config.ledger, secrets=[r.key for r in config.providers.values()])
+
+
+def _build_state(config: RouterConfig, clock: Clock) -> State:
+    if config.state is None:
+        return Memory(clock.monotonic, clock.wall)
+    from llm_router.state.shared import Shared
+
+    return Shared(config.state, clock.monotonic, clock.wall)
 
 
 def _open_in_thread(provider: Any) -> None:

@@ -5,7 +5,7 @@ LLMRouterError
 │  ├─ UnknownAliasError
 │  └─ MissingCredentialsError
 ├─ UnsupportedFeatureError          also a NotImplementedError
-├─ BudgetExceededError
+├─ BudgetExceededError · StateUnavailableError
 ├─ DeadlineExceededError            also a TimeoutError
 ├─ ProviderError                    one attempt failed
 │  ├─ AuthenticationError · PermissionDeniedError · InsufficientCreditsError
@@ -156,6 +156,10 @@ class BudgetExceededError(LLMRouterError):
     """USD that are neither spent nor reserved; negative when bills were higher than reserved."""
     resets_at: float | None = None
     """When its window ends, seconds since the epoch; None for one that never does."""
+
+
+class StateUnavailableError(LLMRouterError):
+    """The shared state does not answer, and `on_loss: refuse` lets nothing go without it."""
 
 
 class DeadlineExceededError(LLMRouterError, TimeoutError):

@@ -264,7 +264,7 @@ class Router:
 
         Those of an alias, user or tag are listed for whoever called in that window.
         """
-        return self._engine.money.standings()
+        return await self._engine.money.standings()
 
     async def reconcile(self, *, limit: int = 100) -> Reconciled:
         """Complete the newest *limit* recorded attempts whose cost is unknown (cut, cancelled).

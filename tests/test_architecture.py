@@ -45,7 +45,7 @@ MODULES = {
 }
 HEAVY = (
     "litellm", "openai", "httpx", "aiohttp", "sqlalchemy", "alembic", "psycopg", "sqlite3",
-    "jsonschema", "rich", "click",
+    "jsonschema", "rich", "click", "valkey",
 )  # fmt: skip
 
 

@@ -240,6 +240,36 @@ class BudgetConfig(_Part):
     """What becomes of a model whose price is unknown."""
 
 
+class StateConfig(_Part):
+    """A Valkey or Redis server that many processes share budgets, rates and slots in."""
+
+    url: str = Field(repr=False)
+    """`valkey://host:6379/0`, `valkeys://…` over TLS, or the same as `redis://`, `rediss://`."""
+    namespace: Annotated[str, Field(pattern=r"^[^{}]+$")] = "llm_router"
+    """Those who share it share everything: the beginning of all keys, and their hash tag."""
+    on_loss: Literal["serve", "refuse"] = "serve"
+    """When the server does not answer: go on alone, from what was last known; or refuse."""
+    timeout: Seconds = 0.5
+    """What a server that stalls costs, once."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value.partition("://")[0] not in ("valkey", "valkeys", "redis", "rediss", "unix"):
+            raise ValueError("must be a valkey://, valkeys://, redis:// or rediss:// URL")
+        return value
+
+    @field_serializer("url", when_used="json")
+    def _mask(self, url: str) -> str:
+        return hide_password(url)
+
+    @property
+    def place(self) -> str:
+        """The server for messages: nothing of user and password."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
 class RetentionConfig(_Part):
     """How many whole UTC days things are kept; None keeps them for ever."""
 
@@ -288,6 +318,8 @@ class Sections(_Part):
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
     aliases: dict[str, AliasConfig] = Field(default_factory=dict)
     budgets: tuple[BudgetConfig, ...] = ()
+    state: StateConfig | None = None
+    """None: budgets, rates and slots are those of this process."""
     ledger: Annotated[
         LedgerConfig | None,
         BeforeValidator(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, cast, func, literal_column, or_, select
 
 from llm_router.errors import LedgerError
-from llm_router.ledger.columns import usd_sum
+from llm_router.ledger.columns import Usd, usd_sum
 from llm_router.ledger.results import (
     AttemptRow,
     PayloadRow,
@@ -97,6 +98,18 @@ def report(
         read(ReportRow, {**row._mapping, "group": dict(zip(by, row, strict=False))})
         for row in connection.execute(query)
     ]
+
+
+def spent(connection: Connection, since: datetime, scope: str, who: str) -> Decimal:
+    """Return the USD of all attempts since a moment that are *who*'s in *scope*."""
+    bill = func.coalesce(attempts.c.cost_total, attempts.c.cost_computed, type_=Usd())
+    query = select(usd_sum(bill)).select_from(attempts)
+    query = query.where(attempts.c.day >= _day(since.date()), attempts.c.started_at >= since)
+    if scope != "all":
+        column = _group("requested" if scope == "alias" else scope)
+        query = query.join(requests, requests.c.id == attempts.c.request_id)
+        query = query.where(func.coalesce(column, "") == who)
+    return connection.execute(query).scalar() or Decimal(0)
 
 
 def _sums(groups: list[ColumnElement[Any]], *, joined: bool) -> Select[Any]:

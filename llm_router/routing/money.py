@@ -7,28 +7,26 @@ the last one was let in (or whose bill never came) what it cost beyond what was 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from llm_router import events
-from llm_router.errors import BudgetExceededError
-from llm_router.routing.estimates import billed
-from llm_router.state.memory import Claim, units, usd
+from llm_router.errors import BudgetExceededError, LedgerError
+from llm_router.state.base import Claim, Standing, units, usd
 from llm_router.usage import format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from llm_router.answers.answer import Attempt
     from llm_router.answers.records import RequestStarted
     from llm_router.config.model import BudgetConfig
     from llm_router.options.request import Deployment
     from llm_router.routing.call import Call
     from llm_router.routing.estimates import Estimate, Estimates
-    from llm_router.routing.gates import Leave
-    from llm_router.state.memory import State, Verdict
+    from llm_router.state.base import State, Verdict
 
 NEVER = float("inf")
 
@@ -71,19 +69,35 @@ class _Purse:
     budget: BudgetConfig
     who: str | None
     key: str
+    began_at: float
     ends_at: float
 
-    def claim(self, estimate: Estimate) -> Claim | None:
+    def claim(self, estimate: Estimate, *, kept: bool) -> Claim | None:
         """Return what an attempt takes of it; None where its price has to be known and is not."""
         wanted = estimate.worst if self.budget.reserve == "worst" else estimate.expected
         if wanted is None and self.budget.unpriced == "refuse":
             return None
         amount = 0 if wanted is None else units(wanted)
-        return Claim(self.key, units(self.budget.usd), amount, self.ends_at)
+        seed = None if kept else 0
+        return Claim(self.key, units(self.budget.usd), amount, self.ends_at, seed, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What one attempt draws on."""
+
+    purses: tuple[_Purse, ...]
+    claims: tuple[Claim, ...]
+    bound: Decimal
+    """USD that it may add to the bill of its call."""
+
+
+Spent = Callable[[float, str, str | None], Awaitable[Decimal]]
+"""USD billed since a moment, to whom a scope ("alias", "tag:team", …) is for."""
 
 
 class Money:
-    """All budgets, and `max_cost`: an attempt enters and leaves them."""
+    """All budgets, and `max_cost`; *spent* asks the ledger, where there is one."""
 
     def __init__(
         self,
@@ -91,47 +105,63 @@ class Money:
         state: State,
         estimates: Estimates,
         wall: Callable[[], float],
+        spent: Spent | None = None,
     ) -> None:
         self.budgets = budgets
         self._state = state
         self._estimates = estimates
         self._wall = wall
-        self._numbers = itertools.count()
-        self._seen: dict[str, _Purse] = {}
+        self._spent = spent
+        self._purses: dict[str, _Purse] = {}
         self._told: set[tuple[str, str]] = set()
 
-    async def enter(self, call: Call, deployment: Deployment | None, request: Any) -> Leave:
-        assert deployment is not None, "money is reserved for attempts"
-        await self._estimates.price(deployment)
-        estimate = self._estimates.of(call.plan.requested, deployment, request)
-        own = _of_the_call(call, estimate)
-        purses = self._purses(Payer.of(call.started))
-        claims = [_priced(purse, estimate, deployment) for purse in purses]
-        claim_id = f"{call.started.request_id}:{next(self._numbers)}"
-        verdict = await self._state.reserve(claim_id, claims)
-        self._warn(purses, verdict)
-        if verdict.refused is not None:
-            place = verdict.refused
-            raise self._refusal(purses[place], claims[place], verdict.left[place])
-        keys = [claim.key for claim in claims]
+    def draft(self, call: Call, deployment: Deployment, estimate: Estimate) -> Draft:
+        """Return what an attempt draws on; BudgetExceededError where that is known to be much."""
+        bound = _of_the_call(call, estimate)
+        purses = self._drawn_on(Payer.of(call.started))
+        claims = tuple(self._priced(purse, estimate, deployment) for purse in purses)
+        return Draft(purses, claims, bound)
 
-        def leave(attempt: Attempt | None) -> None:
-            bill = billed(attempt)
-            call.spent += own if bill is None else bill
-            actual = None if bill is None else units(Decimal(bill))
-            self._state.settle(claim_id, keys, actual)
+    async def seeded(self, draft: Draft) -> tuple[Claim, ...]:
+        """Return the claims with what the ledger says was spent in their windows."""
+        return tuple(
+            [
+                replace(claim, seed=await self._seed(purse))
+                for claim, purse in zip(draft.claims, draft.purses, strict=True)
+            ]
+        )
 
-        return leave
+    async def _seed(self, purse: _Purse) -> int:
+        assert self._spent is not None, "only what a ledger keeps is asked for"
+        try:
+            return units(await self._spent(purse.began_at, purse.budget.scope, purse.who))
+        except LedgerError as error:
+            # The law begins anew then; a database that is away must not stop the calls.
+            events.emit(
+                events.BUDGET_UNSEEDED, "warning", budget=purse.budget.name, reason=str(error)
+            )
+            return 0
+
+    def judge(self, draft: Draft, verdict: Verdict) -> None:
+        """Warn where a budget is nearly gone; raise BudgetExceededError where one has no room."""
+        for purse, left in zip(draft.purses, verdict.left, strict=bool(verdict.left)):
+            if usd(left) <= purse.budget.usd * (1 - purse.budget.warn_at):
+                self._tell(events.BUDGET_WARNING, purse, left)
+        if verdict.short == "claim":
+            place = verdict.place
+            purse, left = draft.purses[place], verdict.left[place]
+            self._tell(events.BUDGET_EXCEEDED, purse, left)
+            raise _exceeded(purse, draft.claims[place], left)
 
     def preview(
         self, payer: Payer, deployment: Deployment, request: Any
     ) -> tuple[Decimal | None, str | None]:
         """Return the USD that an attempt would reserve, and why it would be refused. No I/O."""
         estimate = self._estimates.of(payer.requested, deployment, request)
-        for purse in self._purses(payer):
+        for purse in self._drawn_on(payer):
             (standing,) = self._state.known([purse.key])
             try:
-                claim = _priced(purse, estimate, deployment)
+                claim = self._priced(purse, estimate, deployment)
             except BudgetExceededError as error:
                 return estimate.expected, str(error)
             left = claim.limit - standing.spent - standing.reserved
@@ -139,55 +169,46 @@ class Money:
                 return estimate.expected, str(_exceeded(purse, claim, left))
         return estimate.expected, None
 
-    def standings(self) -> list[BudgetStanding]:
+    async def standings(self) -> list[BudgetStanding]:
         """Return every budget over all calls, and those of whoever has called in this window."""
-        everyone = self._purses(None)
-        found = {purse.key: purse for purse in everyone}
+        found = await self._state.standings()
         now = self._wall()
-        found |= {key: purse for key, purse in self._seen.items() if purse.ends_at > now}
-        known = self._state.known(list(found))
-        return [
-            BudgetStanding(
-                name=purse.budget.name,
-                who=purse.who,
-                window=purse.budget.window,
-                limit=purse.budget.usd,
-                spent=usd(has.spent),
-                reserved=usd(has.reserved),
-                left=purse.budget.usd - usd(has.spent + has.reserved),
-                resets_at=None if purse.ends_at == NEVER else purse.ends_at,
-            )
-            for purse, has in zip(found.values(), known, strict=True)
-        ]
-
-    def _purses(self, payer: Payer | None) -> list[_Purse]:
-        """Return the purses that *payer* draws on; without one, those that everybody does."""
-        now = self._wall()
-        found = []
+        rows = []
         for budget in self.budgets:
-            if payer is None and budget.scope != "all":
-                continue
-            who = None if payer is None else _who(budget.scope, payer)
-            start, ends_at = window_of(budget.window, now)
+            name, (start, _, _) = budget.name, window_of(budget.window, now)
+            here = {key: has for key, has in found.items() if key.startswith(f"{name}|{start}|")}
+            if budget.scope == "all" and not here:
+                here = {f"{name}|{start}|": Standing()}
+            rows += [_standing(budget, key.split("|", 2)[2], has, now) for key, has in here.items()]
+        return rows
+
+    def _drawn_on(self, payer: Payer) -> tuple[_Purse, ...]:
+        now = self._wall()
+        return tuple([self._purse(budget, payer, now) for budget in self.budgets])
+
+    def _purse(self, budget: BudgetConfig, payer: Payer, now: float) -> _Purse:
+        who = _who(budget.scope, payer)
+        name = f"{budget.name}|{'' if who is None else who}"
+        purse = self._purses.get(name)
+        if purse is None or not purse.began_at <= now < purse.ends_at:
+            self._forget(now)
+            start, began_at, ends_at = window_of(budget.window, now)
             key = f"{budget.name}|{start}|{'' if who is None else who}"
-            purse = self._seen.get(key)
-            if purse is None:
-                self._forget(now)
-                purse = self._seen[key] = _Purse(budget, who, key, ends_at)
-            found.append(purse)
-        return found
+            purse = self._purses[name] = _Purse(budget, who, key, began_at, ends_at)
+        return purse
 
     def _forget(self, now: float) -> None:
         """Drop windows that are over, when a new one begins."""
-        if any(purse.ends_at <= now for purse in itertools.islice(self._seen.values(), 8)):
-            self._seen = {key: purse for key, purse in self._seen.items() if purse.ends_at > now}
-            self._told = {told for told in self._told if told[1] in self._seen}
+        if any(purse.ends_at <= now for purse in itertools.islice(self._purses.values(), 8)):
+            self._purses = {n: purse for n, purse in self._purses.items() if purse.ends_at > now}
+            alive = {purse.key for purse in self._purses.values()}
+            self._told = {told for told in self._told if told[1] in alive}
 
-    def _warn(self, purses: Sequence[_Purse], verdict: Verdict) -> None:
-        for purse, left in zip(purses, verdict.left, strict=True):
-            budget = purse.budget
-            if usd(left) <= budget.usd * (1 - budget.warn_at):
-                self._tell(events.BUDGET_WARNING, purse, left)
+    def _priced(self, purse: _Purse, estimate: Estimate, deployment: Deployment) -> Claim:
+        claim = purse.claim(estimate, kept=self._spent is not None)
+        if claim is None:
+            raise _unpriced(purse, estimate, deployment)
+        return claim
 
     def _tell(self, event: str, purse: _Purse, left: int) -> None:
         """Emit *event* of a purse, once in its window."""
@@ -204,27 +225,38 @@ class Money:
             left=_text(left),
         )
 
-    def _refusal(self, purse: _Purse, claim: Claim, left: int) -> BudgetExceededError:
-        self._tell(events.BUDGET_EXCEEDED, purse, left)
-        return _exceeded(purse, claim, left)
 
+def window_of(window: str, now: float) -> tuple[str, float, float]:
+    """Return the name of the UTC window around *now*, when it began and when it ends.
 
-def window_of(window: str, now: float) -> tuple[str, float]:
-    """Return the name of the UTC window around *now*, and when it ends (seconds since the epoch).
-
-    *window* is "hour", "day", "month" or "total".
+    *window* is "hour", "day", "month" or "total"; times are seconds since the epoch.
     """
     moment = datetime.fromtimestamp(now, UTC)
+    start = moment.replace(minute=0, second=0, microsecond=0)
     if window == "hour":
-        start = moment.replace(minute=0, second=0, microsecond=0)
-        return f"{start:%Y-%m-%dT%H}", (start + timedelta(hours=1)).timestamp()
-    start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        return f"{start:%Y-%m-%dT%H}", start.timestamp(), start.timestamp() + 3600
+    start = start.replace(hour=0)
     if window == "day":
-        return f"{start:%Y-%m-%d}", (start + timedelta(days=1)).timestamp()
+        return f"{start:%Y-%m-%d}", start.timestamp(), start.timestamp() + 86_400
     if window == "month":
-        after = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
-        return f"{start:%Y-%m}", after.timestamp()
-    return "total", NEVER
+        start = start.replace(day=1)
+        after = (start + timedelta(days=32)).replace(day=1)
+        return f"{start:%Y-%m}", start.timestamp(), after.timestamp()
+    return "total", 0.0, NEVER
+
+
+def _standing(budget: BudgetConfig, who: str, has: Standing, now: float) -> BudgetStanding:
+    _, _, ends_at = window_of(budget.window, now)
+    return BudgetStanding(
+        name=budget.name,
+        who=None if budget.scope == "all" else who,
+        window=budget.window,
+        limit=budget.usd,
+        spent=usd(has.spent),
+        reserved=usd(has.reserved),
+        left=budget.usd - usd(has.spent + has.reserved),
+        resets_at=None if ends_at == NEVER else ends_at,
+    )
 
 
 def _who(scope: str, payer: Payer) -> str | None:
@@ -257,17 +289,14 @@ def _of_the_call(call: Call, estimate: Estimate) -> Decimal:
     )
 
 
-def _priced(purse: _Purse, estimate: Estimate, deployment: Deployment) -> Claim:
-    claim = purse.claim(estimate)
-    if claim is None:
-        raise BudgetExceededError(
-            f"the price of {deployment.name} is unknown, and budget {purse.budget.name!r} "
-            "refuses what it cannot price",
-            budget=purse.budget.name,
-            limit=purse.budget.usd,
-            hint=_how_to_price(purse, estimate, deployment),
-        )
-    return claim
+def _unpriced(purse: _Purse, estimate: Estimate, deployment: Deployment) -> BudgetExceededError:
+    return BudgetExceededError(
+        f"the price of {deployment.name} is unknown, and budget {purse.budget.name!r} "
+        "refuses what it cannot price",
+        budget=purse.budget.name,
+        limit=purse.budget.usd,
+        hint=_how_to_price(purse, estimate, deployment),
+    )
 
 
 def _how_to_price(purse: _Purse, estimate: Estimate, deployment: Deployment) -> str:

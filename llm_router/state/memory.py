@@ -1,178 +1,154 @@
-"""The state of budgets and rates: the words of its protocol, and the memory of one process.
-
-Money is whole numbers of 1e-12 USD, so that sums are exact. What hands in (`settle`, `give_back`)
-never waits: an attempt must be able to end on any thread, also while its task is being cancelled.
-"""
+"""The state of one process; safe on several threads."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from llm_router.state.base import Standing, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-UNIT = Decimal("1e-12")
-"""USD in one unit of money."""
-BURST_S = 0.6
-"""After a pause a rate lets through so many seconds' worth at once: 1 % of its minute."""
+    from llm_router.state.base import Ask, Claim, Rate
+
 _SWEEP_S = 60.0
-
-
-def units(usd: Decimal) -> int:
-    """Return *usd* in whole units, rounded up: what is reserved is never less than meant."""
-    return int((usd / UNIT).to_integral_value(ROUND_CEILING))
-
-
-def usd(amount: int) -> Decimal:
-    """Return units as USD."""
-    return amount * UNIT
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What one attempt would take from one purse: a budget in one of its windows."""
-
-    key: str
-    limit: int
-    amount: int
-    """Nothing (0) is always granted: what is free can be asked of an empty purse."""
-    ends_at: float
-    """When the window ends, seconds since the epoch; infinity for one that never does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of the claims of one attempt."""
-
-    refused: int | None
-    """The place of the first claim that found no room; then none of them was granted."""
-    left: tuple[int, ...]
-    """What each purse has left now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a purse has given out."""
-
-    spent: int = 0
-    reserved: int = 0
-
-
-class State(Protocol):
-    """Purses and rates, of one process or of many that share them."""
-
-    async def reserve(self, claim_id: str, claims: Sequence[Claim]) -> Verdict:
-        """Take every claim or none. The same id again takes nothing more."""
-        ...
-
-    def settle(self, claim_id: str, keys: Sequence[str], actual: int | None) -> None:
-        """Replace what *claim_id* holds by what was billed; only the first time counts.
-
-        None: nobody knows the bill, and what was reserved counts as spent.
-        """
-        ...
-
-    async def take(self, key: str, per_minute: int, cost: int, patience: float) -> float:
-        """Book *cost* of a rate; return the seconds to wait until it is due.
-
-        More than *patience* seconds: nothing was booked.
-        """
-        ...
-
-    def give_back(self, key: str, per_minute: int, cost: int) -> None:
-        """Unbook what was not used; a negative *cost* books what was used beyond the estimate."""
-        ...
-
-    def known(self, keys: Sequence[str]) -> list[Standing]:
-        """Return what each purse has given out, as far as this process knows. No I/O."""
-        ...
 
 
 @dataclass(slots=True)
 class _Purse:
-    limit: int
     ends_at: float
-    spent: int = 0
+    spent: int
     reserved: int = 0
     held: dict[str, int] = field(default_factory=dict)
 
     @property
-    def left(self) -> int:
-        return self.limit - self.spent - self.reserved
+    def taken(self) -> int:
+        return self.spent + self.reserved
 
 
 class Memory:
-    """The state of one process; safe on several threads."""
+    """Slots, rates and purses of one process."""
 
     def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._wall = wall
         self._lock = threading.Lock()
-        self._purses: dict[str, _Purse] = {}
+        self._slots: dict[str, set[str]] = {}
         self._due: dict[str, float] = {}
         """When everything that was booked of a rate is used up (GCRA's theoretical arrival)."""
+        self._purses: dict[str, _Purse] = {}
         self._sweep_at = 0.0
 
-    async def reserve(self, claim_id: str, claims: Sequence[Claim]) -> Verdict:
+    async def open(self) -> None:
+        """Nothing is needed."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    async def enter(self, ask: Ask) -> Verdict:
         with self._lock:
-            purses = [self._purse(claim) for claim in claims]
-            for place, (claim, purse) in enumerate(zip(claims, purses, strict=True)):
-                if claim_id not in purse.held and 0 < claim.amount > purse.left:
-                    return Verdict(place, tuple(purse.left for purse in purses))
-            for claim, purse in zip(claims, purses, strict=True):
-                if claim_id not in purse.held:
-                    purse.held[claim_id] = claim.amount
+            now = self._monotonic()
+            due, wait = self._book(ask.rates, now)
+            refused = self._full(ask) or _late(ask, due, now) or self._short(ask)
+            if refused is not None:
+                return refused
+            for slot in ask.slots:
+                self._slots.setdefault(slot.key, set()).add(slot.who)
+            self._due.update(zip((rate.key for rate in ask.rates), due, strict=True))
+            for claim in ask.claims:
+                purse = self._purse(claim)
+                if ask.id not in purse.held:
+                    purse.held[ask.id] = claim.amount
                     purse.reserved += claim.amount
-            return Verdict(None, tuple(purse.left for purse in purses))
+            return Verdict(wait=wait, left=self._left(ask))
+
+    def _full(self, ask: Ask) -> Verdict | None:
+        for place, slot in enumerate(ask.slots):
+            held = self._slots.get(slot.key, ())
+            if slot.who not in held and len(held) >= slot.count:
+                return Verdict("slot", place)
+        return None
+
+    def _book(self, rates: Sequence[Rate], now: float) -> tuple[list[float], float]:
+        """Return when each rate would be used up, and the seconds until all are due."""
+        due = [max(self._due.get(rate.key, now), now) + rate.seconds for rate in rates]
+        waits = (at - rate.burst - now for rate, at in zip(rates, due, strict=True))
+        return due, max(0.0, *waits) if rates else 0.0
+
+    def _short(self, ask: Ask) -> Verdict | None:
+        for place, claim in enumerate(ask.claims):
+            if claim.seed is None and claim.key not in self._purses:
+                return Verdict("seed", place)
+        for place, claim in enumerate(ask.claims):
+            purse = self._purse(claim)
+            if ask.id not in purse.held and 0 < claim.amount > claim.limit - purse.taken:
+                return Verdict("claim", place, left=self._left(ask))
+        return None
+
+    def _left(self, ask: Ask) -> tuple[int, ...]:
+        return tuple(claim.limit - self._purse(claim).taken for claim in ask.claims)
 
     def _purse(self, claim: Claim) -> _Purse:
         purse = self._purses.get(claim.key)
         if purse is None:
             self._sweep()
-            purse = self._purses[claim.key] = _Purse(claim.limit, claim.ends_at)
+            purse = self._purses[claim.key] = _Purse(claim.ends_at, claim.seed or 0)
         return purse
 
-    def settle(self, claim_id: str, keys: Sequence[str], actual: int | None) -> None:
+    def leave(
+        self, ask: Ask, verdict: Verdict, spent: int | None = 0, unused: Sequence[int] | None = None
+    ) -> None:
         with self._lock:
-            for key in keys:
-                purse = self._purses.get(key)
-                held = None if purse is None else purse.held.pop(claim_id, None)
+            for slot in ask.slots:
+                self._free(slot.key, slot.who)
+            costs = [rate.cost for rate in ask.rates] if unused is None else unused
+            for rate, cost in zip(ask.rates, costs, strict=True):
+                self._unbook(rate, cost)
+            for claim in ask.claims:
+                purse = self._purses.get(claim.key)
+                held = None if purse is None else purse.held.pop(ask.id, None)
                 if purse is not None and held is not None:
                     purse.reserved -= held
-                    purse.spent += held if actual is None else actual
+                    purse.spent += held if spent is None else spent
 
-    async def take(self, key: str, per_minute: int, cost: int, patience: float) -> float:
-        each = 60.0 / per_minute
-        # What is dearer than the burst must pass too, when nothing else is booked.
-        burst = max(BURST_S, each * cost, each)
-        with self._lock:
-            now = self._monotonic()
-            due = max(self._due.get(key, now), now) + each * cost
-            wait = max(due - burst - now, 0.0)
-            if wait <= patience:
-                self._due[key] = due
-        return wait
+    def _free(self, key: str, who: str) -> None:
+        held = self._slots.get(key)
+        if held is not None:
+            held.discard(who)
+            if not held:
+                del self._slots[key]
 
-    def give_back(self, key: str, per_minute: int, cost: int) -> None:
-        with self._lock:
-            now = self._monotonic()
-            due = max(self._due.get(key, now), now) - 60.0 / per_minute * cost
-            if due > now:
-                self._due[key] = due
-            else:
-                self._due.pop(key, None)
+    def _unbook(self, rate: Rate, cost: int) -> None:
+        now = self._monotonic()
+        due = max(self._due.get(rate.key, now), now) - 60.0 / rate.per_minute * cost
+        if due > now:
+            self._due[rate.key] = due
+        else:
+            self._due.pop(rate.key, None)
 
     def known(self, keys: Sequence[str]) -> list[Standing]:
         with self._lock:
             found = [self._purses.get(key) for key in keys]
             return [Standing(p.spent, p.reserved) if p else Standing() for p in found]
 
-    def _sweep(self) -> None:
+    async def standings(self) -> dict[str, Standing]:
+        with self._lock:
+            self._sweep(now=True)
+            return {key: Standing(p.spent, p.reserved) for key, p in self._purses.items()}
+
+    def _sweep(self, *, now: bool = False) -> None:
         """Forget windows that are over: a bill that comes later has no limit to count against."""
-        now = self._wall()
-        if now >= self._sweep_at:
-            self._sweep_at = now + _SWEEP_S
-            self._purses = {k: purse for k, purse in self._purses.items() if purse.ends_at > now}
+        time = self._wall()
+        if now or time >= self._sweep_at:
+            self._sweep_at = time + _SWEEP_S
+            self._purses = {k: purse for k, purse in self._purses.items() if purse.ends_at > time}
+
+
+def _late(ask: Ask, due: Sequence[float], now: float) -> Verdict | None:
+    for place, (rate, at) in enumerate(zip(ask.rates, due, strict=True)):
+        wait = at - rate.burst - now
+        if wait > ask.patience:
+            return Verdict("rate", place, wait)
+    return None

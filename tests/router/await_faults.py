@@ -190,8 +190,17 @@ async def paced(router: Any, sandbox: Any) -> None:
         await router.complete("paced", "Hello", max_cost=1)
 
 
+async def shared(router: Any, sandbox: Any) -> None:
+    """Other processes hold all slots of the alias for a while."""
+    _, permits = router._engine.gates._gates
+    permits._slots = True
+    held = permits._state._slots["alias safe"] = {"one", "another"}
+    asyncio.get_running_loop().call_later(0.02, held.clear)
+    await router.complete("safe", "Hello")
+
+
 STORIES = (
-    complete, paced, parse, parse_much, embed, stream, left_early, crowded, refused, patient,
+    complete, paced, shared, parse, parse_much, embed, stream, left_early, crowded, refused, patient,
     broken_early, broken_late, closed, whole_life,
 )  # fmt: skip
 
@@ -205,7 +214,8 @@ def left_behind(router: Any) -> list[str]:
     open_attempts = [
         row.id for row in requests if len(engine.ledger.show(row.id).attempts) != row.attempts
     ]
-    reserved = [budget.name for budget in engine.money.standings() if budget.reserved]
+    reserved = [key for key, purse in engine.state._purses.items() if purse.reserved]
+    slots += [key for key, held in engine.state._slots.items() if held - {"one", "another"}]
     return [*slots, *started, *open_attempts, *reserved]
 
 

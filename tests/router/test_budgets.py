@@ -234,10 +234,12 @@ async def test_tokens_that_were_not_used_come_back(routed: Build) -> None:
 
 def test_windows_are_utc_hours_days_and_months() -> None:
     december = 1_796_000_000  # 2026-11-30T00:53:20Z
-    assert window_of("hour", december) == ("2026-11-30T00", 1_796_000_400)
-    assert window_of("day", december) == ("2026-11-30", 1_796_083_200)
-    assert window_of("month", december) == ("2026-11", 1_796_083_200)
-    assert window_of("total", december) == ("total", float("inf"))
+    november = window_of("month", december)[1]
+    assert window_of("hour", december) == ("2026-11-30T00", 1_795_996_800, 1_796_000_400)
+    assert window_of("day", december) == ("2026-11-30", 1_795_996_800, 1_796_083_200)
+    assert window_of("month", december) == ("2026-11", november, 1_796_083_200)
+    assert november == 1_796_083_200 - 30 * 86_400
+    assert window_of("total", december) == ("total", 0.0, float("inf"))
 
 
 def test_two_budgets_of_one_name_are_refused(routed: Build) -> None:
