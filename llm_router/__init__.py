@@ -43,8 +43,8 @@ __all__ = [
     "PermissionDeniedError", "ProviderConnectionError", "ProviderError", "ProviderTimeoutError",
     "ProviderUnavailableError", "RateLimitError", "RefusalError", "RequestTooLargeError",
     "Router", "RouterConfig", "SchemaValidationError", "StateUnavailableError",
-    "StreamInterruptedError", "StructuredOutputError", "SyncCompletionStream", "SyncRouter", "ToolCall",
-    "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage",
+    "StreamInterruptedError", "StructuredOutputError", "SyncCompletionStream", "SyncRouter",
+    "ToolCall", "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage",
     "VideoPart", "arguments_for", "format_usd", "tool_result",
 ]  # fmt: skip
 

@@ -83,8 +83,11 @@ class Shared:
         config: StateConfig,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
+        *,
+        lease: float = LEASE_S,
     ) -> None:
         self._config = config
+        self._lease = lease
         self._monotonic = monotonic
         self._wall = wall
         self._local = Memory(monotonic, wall)
@@ -171,7 +174,7 @@ class Shared:
             self.leave(ask, verdict)
 
     def _entering(self, ask: Ask, answer: asyncio.Future[Any]) -> _Job:
-        arguments: list[Any] = [ask.id, _micros(ask.patience), _micros(LEASE_S)]
+        arguments: list[Any] = [ask.id, _micros(ask.patience), _micros(self._lease)]
         arguments += len(ask.slots), len(ask.rates)
         for slot in ask.slots:
             arguments += slot.who, slot.count
@@ -401,11 +404,12 @@ class Shared:
     async def _keep(self, link: _Link) -> None:
         """Renew the slots of long calls and streams."""
         while True:
-            await asyncio.sleep(LEASE_S / 3)
+            await asyncio.sleep(self._lease / 3)
             held = list(link.slots)
             if held and not self.lost:
                 keys = [f"{self._prefix}slot:{key}" for key, _ in held]
-                self._put(link, _Job("renew", keys, [_micros(LEASE_S), *(who for _, who in held)]))
+                names = [who for _, who in held]
+                self._put(link, _Job("renew", keys, [_micros(self._lease), *names]))
 
     @staticmethod
     def _failures() -> tuple[type[Exception], ...]:
