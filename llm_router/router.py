@@ -252,6 +252,7 @@ class Router:
             limits=engine.planner.limits(plan, options),
             candidates=tuple(candidates),
             on_error=actions_of(plan),
+            policy=engine.config.policy.preferences,
         )
 
     def health(self) -> dict[str, Health]:

@@ -15,6 +15,7 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 _MEDIA_TOKENS = 256
 _MESSAGE_TOKENS = 4
 _LONG_TTL_FACTOR = Decimal("1.6")  # A write for 1 h costs 2 x input where one for 5 min costs 1.25.
+_UNTOLD = (
+    "app_id", "cache_discount", "external_user", "http_referer", "moderation_latency",
+    "native_tokens_completion_images", "num_fetches", "num_input_audio_prompt",
+    "num_media_completion", "num_media_prompt", "num_search_results", "preset_id",
+    "provider_responses", "request_id", "router", "service_tier", "session_id", "user_agent",
+    "web_search_engine", "workspace_id",
+)  # fmt: skip
 _MARK = "\ue000decimal:"
 _MARKED = re.compile(f'"{_MARK}([^"]*)"')
 
@@ -157,6 +165,7 @@ class Bill:
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     api_type: str = "completions"
+    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     recorded_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -167,15 +176,15 @@ class Bill:
     def to_wire(self) -> dict[str, Any]:
         """Return the `data` of `GET /generation`."""
         tokens = self.tokens
-        return {
+        return dict.fromkeys(_UNTOLD) | {
             "id": self.generation_id,
+            "created_at": self.created_at,
             "upstream_id": f"chatcmpl-{self.generation_id[-12:]}",
             "model": self.model,
             "provider_name": self.provider,
             "total_cost": self.cost,
             "usage": self.cost,
             "upstream_inference_cost": self.upstream_cost,
-            "cache_discount": None,
             "is_byok": self.is_byok,
             "tokens_prompt": tokens.prompt,
             "tokens_completion": tokens.completion,
@@ -190,7 +199,8 @@ class Bill:
             "latency": 5,
             "generation_time": 5,
             "api_type": self.api_type,
-            "provider_responses": None,
+            "origin": "",
+            "data_region": "global",
         }
 
 

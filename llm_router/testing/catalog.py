@@ -15,6 +15,10 @@ _THINKING = ("reasoning", "include_reasoning")
 _DOCUMENTS = ("text", "image", "file")
 _VARIANTS = ("free", "nitro", "floor", "online", "exacto", "extended", "thinking")
 _CREATED = 1_750_000_000
+_UNMEASURED = (
+    "max_prompt_tokens", "quantization", "uptime_last_5m", "uptime_last_1d", "latency_last_30m",
+    "throughput_last_30m",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +107,37 @@ class SandboxModel:
             },
             "per_request_limits": None,
             "supported_parameters": list(self.supports),
+            "supported_voices": None,
             "default_parameters": None,
+            "links": {"details": f"/api/v1/models/{self.echoed}/endpoints"},
         }
+
+    def endpoints(self) -> dict[str, Any]:
+        """Return the `data` of `GET /models/{author}/{slug}/endpoints`."""
+        model = self.to_wire()
+        shared = {
+            "model_id": self.id,
+            "model_name": model["name"],
+            "context_length": self.context_length,
+            "max_completion_tokens": self.max_completion_tokens,
+            "pricing": model["pricing"],
+            "supported_parameters": model["supported_parameters"],
+            "supports_implicit_caching": self.caching == "automatic",
+            "status": 0,
+            "uptime_last_30m": 100,
+            **dict.fromkeys(_UNMEASURED),
+        }
+        rows = [
+            {
+                "name": f"{up.name} | {self.echoed}",
+                "provider_name": up.name,
+                "tag": up.slug,
+                **shared,
+            }
+            for up in self.upstreams
+        ]
+        told = {key: model[key] for key in ("id", "name", "created", "architecture")}
+        return {**told, "description": "", "endpoints": rows}
 
 
 # fmt: off

@@ -22,11 +22,8 @@ FOR_EVER = float("inf")
 COST = 20_000
 """Bills are between nothing and this; money has no smaller meaning here."""
 AT_ONCE = 2
-ESTIMATES = {
-    "worst": lambda bill: COST,
-    "exact": lambda bill: bill,
-    "low": lambda bill: bill * 9 // 10,
-}
+TENTHS = {"exact": 10, "low": 9}
+"""Of its bill a call reserves so many; `worst` reserves the highest bill there is."""
 
 
 def say(**found: Any) -> None:
@@ -44,7 +41,7 @@ async def spend(
 
     async def one(place: int) -> None:
         bill = chance.randrange(COST)
-        reserved = ESTIMATES[estimate](bill)
+        reserved = COST if estimate == "worst" else bill * TENTHS[estimate] // 10
         claims = tuple(Claim(key, int(limit), reserved, FOR_EVER) for key in ("day", "month"))
         ask = Ask(f"{number}:{place}", claims=claims)
         verdict = await state.enter(ask)
@@ -83,7 +80,7 @@ async def hurry(state: Shared, number: int, per_minute: str, seconds: str, patie
 
 async def hold(state: Shared, number: int, count: str, times: str, mortal: str) -> None:
     """Hold a slot for a moment, often; a mortal process dies while it holds one."""
-    spans = []
+    spans: list[tuple[float, float]] = []
     for turn in range(int(times)):
         ask = Ask(f"{number}:{turn}", slots=(Slot("alias", f"{number}:{turn}", int(count)),))
         while (verdict := await state.enter(ask)).short:
@@ -104,7 +101,8 @@ async def main(story: str, url: str, namespace: str, number: str, *arguments: st
     state = Shared(config, time.monotonic, time.time, lease=1.0)
     await state.open()
     sys.stdin.readline()  # all begin at once
-    await {"spend": spend, "hurry": hurry, "hold": hold}[story](state, int(number), *arguments)
+    stories: dict[str, Any] = {"spend": spend, "hurry": hurry, "hold": hold}
+    await stories[story](state, int(number), *arguments)
 
 
 if __name__ == "__main__":

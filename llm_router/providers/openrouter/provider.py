@@ -16,6 +16,7 @@ from urllib.parse import quote
 from llm_router.answers.answer import Answer
 from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ProviderError, ProviderTimeoutError
+from llm_router.options.policy import under_policy
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import refuse_ours
 from llm_router.providers.caching import marked_messages
@@ -61,10 +62,12 @@ class OpenRouterProvider(OpenAIProvider):
         name: str,
         row: ProviderConfig,
         *,
+        policy: Mapping[str, Any] | None = None,
         cache_dir: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(name, row, OpenAIWire("openrouter", clock))
+        self._policy = policy or {}
         self._base_url = (row.base_url or OPENROUTER_BASE_URL).removesuffix("/chat/completions")
         self.catalog = Catalog(self._base_url, self._fetch_models, folder=cache_dir, clock=clock)
 
@@ -80,6 +83,13 @@ class OpenRouterProvider(OpenAIProvider):
         self._ready()
         self.catalog.touch()
         return await super()._send(request)
+
+    def _finished(self, prepared: Prepared) -> Prepared:
+        """Put the policy into a request of any operation, over whatever was asked for."""
+        if not self._policy:
+            return prepared
+        endpoint = prepared.url.removeprefix(self._base_url)
+        return replace(prepared, body=under_policy(self._policy, endpoint, prepared.body))
 
     def embed_body(self, request: EmbedRequest) -> dict[str, Any]:
         """Return the body, OpenRouter's own options in it."""
@@ -176,7 +186,7 @@ class OpenRouterBuilder:
         model = wire_model(request.model)
         asked = asked_options(request)
         messages = request.messages
-        if request.cache != "off":
+        if request.cache != "off" or any(turn.get("cache_control") for turn in messages):
             messages = marked_messages(request, model, asked)
         mapped = self._config.map_openai_params(
             {name: value for name, value in asked.items() if name not in _EDITED}, {}, model, False
