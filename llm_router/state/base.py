@@ -80,7 +80,7 @@ class Ask:
     """Everything that one attempt needs."""
 
     id: str
-    """Asking or leaving twice under the same id counts once."""
+    """Without blanks. Asking or leaving twice under the same id counts once."""
     slots: tuple[Slot, ...] = ()
     rates: tuple[Rate, ...] = ()
     claims: tuple[Claim, ...] = ()

@@ -1,17 +1,15 @@
 -- Grants everything that one attempt asks for, or nothing.
 -- KEYS: the slots, the rates, the purses, and the index of purses.
--- ARGV: id, patience (us), lease of a slot (us), how many slots, how many rates; for each slot: who, how many;
--- for each rate: us a unit, cost, burst (us); for each purse: limit, amount, end (ms, or 0), first amount (or '').
+-- ARGV[1], words: id, patience (us), lease of a slot (us), how many slots, how many rates; for each slot: who, how
+-- many; for each rate: us a unit, cost, burst (us); for each purse: limit, amount, end (ms, or 0), first amount (or -).
+-- Arguments and answers are one text each: a client spends its time on their number.
 -- Money is whole numbers in text: HINCRBY is exact in 64 bits, Lua's doubles are not beyond 9,007 USD.
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local id, patience, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local slots, rates = tonumber(ARGV[4]), tonumber(ARGV[5])
-local first, read = slots + rates, 5
-local function argument()
-  read = read + 1
-  return ARGV[read]
-end
+local argument = string.gmatch(ARGV[1], '%S+')
+local id, patience, lease = argument(), tonumber(argument()), tonumber(argument())
+local slots, rates = tonumber(argument()), tonumber(argument())
+local first = slots + rates
 local function over(amount, limit)
   return #amount > #limit or (#amount == #limit and amount > limit)
 end
@@ -21,7 +19,7 @@ for i = 1, slots do
   local name, count = argument(), tonumber(argument())
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
   if redis.call('ZCARD', KEYS[i]) >= count and not redis.call('ZSCORE', KEYS[i], name) then
-    return {'slot', i}
+    return 'slot ' .. i
   end
   who[i] = name
 end
@@ -33,7 +31,7 @@ for i = 1, rates do
   if booked < now then booked = now end
   due[i] = booked + each * cost
   local longer = due[i] - burst - now
-  if longer > patience then return {'rate', i, math.ceil(longer)} end
+  if longer > patience then return string.format('rate %d %.0f', i, longer) end
   if longer > wait then wait = longer end
 end
 
@@ -42,9 +40,9 @@ for i = first + 1, #KEYS - 1 do
   local claim = {key = KEYS[i], limit = argument(), amount = argument(), ends = argument(), seed = argument()}
   claim.taken, claim.life, claim.held, claim.left =
     unpack(redis.call('HMGET', claim.key, 'taken', 'life', 'r:' .. id, 's:' .. id))
-  if not claim.life and claim.seed == '' then return {'seed', i - first} end
+  if not claim.life and claim.seed == '-' then return 'seed ' .. i - first end
   -- Left before it came: the client gave up on this request, and the server was only slow.
-  if claim.left then return {'left', i - first} end
+  if claim.left then return 'left ' .. i - first end
   claims[#claims + 1] = claim
 end
 
@@ -70,14 +68,14 @@ if refused then
   end
 end
 
-local answer = refused and {'claim', refused, 0} or {'', 0, math.ceil(wait)}
+local answer = {refused and 'claim' or 'granted', refused or 0, string.format('%.0f', wait)}
 for _, claim in ipairs(claims) do
   if not refused and not claim.held then redis.call('HSET', claim.key, 'r:' .. id, claim.amount) end
   answer[#answer + 1] = refused and redis.call('HGET', claim.key, 'taken') or claim.taken
   answer[#answer + 1] = claim.life
 end
 -- Asked again under the same id: the rates are booked already.
-if refused or (claims[1] and claims[1].held) then return answer end
+if refused or (claims[1] and claims[1].held) then return table.concat(answer, ' ') end
 for i = 1, rates do
   redis.call('SET', KEYS[slots + i], string.format('%.0f', due[i]), 'PX', math.ceil((due[i] - now) / 1000) + 1)
 end
@@ -85,4 +83,4 @@ for i = 1, slots do
   redis.call('ZADD', KEYS[i], now + lease, who[i])
   redis.call('PEXPIRE', KEYS[i], math.ceil(lease / 500))
 end
-return answer
+return table.concat(answer, ' ')

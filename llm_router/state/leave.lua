@@ -1,27 +1,21 @@
 -- Hands in what an attempt took. Only the first time counts for money.
 -- KEYS: the slots, the rates, the purses, and the index of purses.
--- ARGV: id, how long ago it ended (us), how many slots, how many rates; for each slot: who; for each rate: us a unit,
--- what was not used; for each purse: life, spent (or '': as reserved), reserved, end (ms, or 0), '1' with a ledger.
+-- ARGV[1], words: how long ago it ended (us), id, how many slots, how many rates; for each purse: life, spent (or -:
+-- as reserved), reserved, end (ms, or 0), 1 with a ledger; for each slot: who; for each rate: us a unit, what was not used.
 -- The life of a purse begins when it is first touched, and again after a server lost its data.
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local id, ended = ARGV[1], now - ARGV[2]
-local slots, rates = tonumber(ARGV[3]), tonumber(ARGV[4])
-local first, read = slots + rates, 4
-local function argument()
-  read = read + 1
-  return ARGV[read]
-end
+local argument = string.gmatch(ARGV[1], '%S+')
+local ended, id, slots, rates = now - argument(), argument(), tonumber(argument()), tonumber(argument())
 
 -- Money first: on a full server it is refused before anything is changed.
-local after = read + slots + 2 * rates
-for i = first + 1, #KEYS - 1 do
-  local key, life, spent, reserved, ends, ledger = KEYS[i], unpack(ARGV, after + 1, after + 5)
-  after = after + 5
+for i = slots + rates + 1, #KEYS - 1 do
+  local key, life, spent, reserved, ends, ledger =
+    KEYS[i], argument(), argument(), argument(), argument(), argument()
   local held, left, lives = unpack(redis.call('HMGET', key, 'r:' .. id, 's:' .. id, 'life'))
   local over = ends ~= '0' and tonumber(ends) < now / 1000
   if held and not left then
-    redis.call('HINCRBY', key, 'taken', spent == '' and held or spent)
+    redis.call('HINCRBY', key, 'taken', spent == '-' and held or spent)
     if held ~= '0' then redis.call('HINCRBY', key, 'taken', '-' .. held) end
     if life ~= lives then redis.call('HSET', key, 's:' .. id, 1) end
     redis.call('HDEL', key, 'r:' .. id)
@@ -38,7 +32,7 @@ for i = first + 1, #KEYS - 1 do
       lives = nil -- its row was there when this life began
     end
     if lives then
-      redis.call('HINCRBY', key, 'taken', spent == '' and reserved or spent)
+      redis.call('HINCRBY', key, 'taken', spent == '-' and reserved or spent)
       redis.call('HSET', key, 's:' .. id, 1)
     end
   end

@@ -51,15 +51,17 @@ class _Job:
     script: str
     keys: list[str]
     arguments: list[Any]
-    answer: asyncio.Future[Any] | None = None
+    ask: Ask | None = None
+    answer: asyncio.Future[bytes] | None = None
+    """Of what is asked for; cancelled when who asked has gone."""
     ended: float | None = None
     """For what is handed in: when, on the clock of this process."""
 
     def command(self, now: float) -> list[Any]:
-        arguments = self.arguments
+        words = " ".join(map(str, self.arguments))
         if self.ended is not None:
-            arguments = [arguments[0], _micros(now - self.ended), *arguments[1:]]
-        return ["EVALSHA", _SHA[self.script], len(self.keys), *self.keys, *arguments]
+            words = f"{_micros(now - self.ended)} {words}"
+        return ["EVALSHA", _SHA[self.script], len(self.keys), *self.keys, words]
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Shared:
         link = await self._link()
         if not self.lost:
             with contextlib.suppress(_AwayError):
-                await self._run(link, [_Job("renew", [], ["0"])])
+                await self._run(link, [_Job("renew", [], [0])])
 
     async def aclose(self) -> None:
         """Hand in what is owed, and close the connection of this loop."""
@@ -152,28 +154,21 @@ class Shared:
 
     async def _enter(self, ask: Ask) -> Verdict:
         link = await self._link()
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._put(link, self._entering(ask, answer))
         try:
-            reply = await asyncio.shield(answer)
+            verdict = self._read(ask, await answer)
         except asyncio.CancelledError:
-            answer.add_done_callback(lambda done: self._take_back(ask, done))
+            if answer.done() and not answer.cancelled():  # it came in the same tick
+                self._gone(ask, None if answer.exception() else answer.result())
             raise
-        verdict = self._read(ask, reply)
         if not verdict.short:
             link.slots.update(dict.fromkeys((slot.key, slot.who) for slot in ask.slots))
             if link.slots and link.keeper is None:
                 link.keeper = asyncio.create_task(self._keep(link))
         return verdict
 
-    def _take_back(self, ask: Ask, done: asyncio.Future[Any]) -> None:
-        """Undo what was granted, or may yet be, to somebody who has gone."""
-        if done.cancelled() or done.exception() is not None:
-            self._owe(self._leaving(ask, Verdict(), 0, None))
-        elif not (verdict := self._read(ask, done.result())).short:
-            self.leave(ask, verdict)
-
-    def _entering(self, ask: Ask, answer: asyncio.Future[Any]) -> _Job:
+    def _entering(self, ask: Ask, answer: asyncio.Future[bytes]) -> _Job:
         arguments: list[Any] = [ask.id, _micros(ask.patience), _micros(self._lease)]
         arguments += len(ask.slots), len(ask.rates)
         for slot in ask.slots:
@@ -182,23 +177,23 @@ class Shared:
             arguments += 6e7 / rate.per_minute, rate.cost, _micros(rate.burst)
         for claim in ask.claims:
             amount = min(claim.amount, claim.limit + 1)
-            seed = "" if claim.seed is None else claim.seed
+            seed = "-" if claim.seed is None else claim.seed
             arguments += claim.limit, amount, _millis(claim.ends_at), seed
-        return _Job("enter", self._keys(ask), arguments, answer)
+        return _Job("enter", self._keys(ask), arguments, ask, answer)
 
     def _leaving(
         self, ask: Ask, verdict: Verdict, spent: int | None, unused: Sequence[int] | None
     ) -> _Job:
         arguments: list[Any] = [ask.id, len(ask.slots), len(ask.rates)]
+        for place, claim in enumerate(ask.claims):
+            life = verdict.lives[place] if verdict.lives else "-"
+            actual = "-" if spent is None else spent
+            reserved = min(claim.amount, claim.limit + 1)
+            arguments += life, actual, reserved, _millis(claim.ends_at), int(claim.kept)
         arguments += [slot.who for slot in ask.slots]
         costs = [rate.cost for rate in ask.rates] if unused is None else unused
         for rate, cost in zip(ask.rates, costs, strict=True):
             arguments += 6e7 / rate.per_minute, cost
-        for place, claim in enumerate(ask.claims):
-            life = verdict.lives[place] if verdict.lives else ""
-            actual = "" if spent is None else spent
-            reserved = min(claim.amount, claim.limit + 1)
-            arguments += life, actual, reserved, _millis(claim.ends_at), int(claim.kept)
         return _Job("leave", self._keys(ask), arguments, ended=self._monotonic())
 
     def _keys(self, ask: Ask) -> list[str]:
@@ -209,20 +204,20 @@ class Shared:
         keys.append(self._index)
         return keys
 
-    def _read(self, ask: Ask, reply: list[Any]) -> Verdict:
-        word, place, *rest = reply
-        short = word.decode()
-        if short == "rate":
-            return Verdict("rate", place - 1, rest[0] / 1e6)
-        if short in ("slot", "seed"):
-            return Verdict(short, place - 1)
+    def _read(self, ask: Ask, reply: bytes) -> Verdict:
+        word, number, *rest = reply.decode().split()
+        place = int(number) - 1
+        if word == "rate":
+            return Verdict("rate", place, int(rest[0]) / 1e6)
+        if word == "slot" or word == "seed":
+            return Verdict(word, place)
         taken = [int(amount) for amount in rest[1::2]]
-        lives = tuple(life.decode() for life in rest[2::2])
+        lives = tuple(rest[2::2])
         self._hear(zip(ask.claims, taken, strict=True))
         left = tuple(claim.limit - t for claim, t in zip(ask.claims, taken, strict=True))
-        if short == "claim":
-            return Verdict("claim", place - 1, left=left)
-        return Verdict(wait=rest[0] / 1e6, left=left, lives=lives or GRANTED.lives)
+        if word == "claim":
+            return Verdict("claim", place, left=left)
+        return Verdict(wait=int(rest[0]) / 1e6, left=left, lives=lives or GRANTED.lives)
 
     def _hear(self, heard: Iterable[tuple[Claim, int]]) -> None:
         if len(self._taken) > _MOST_KNOWN:
@@ -313,7 +308,8 @@ class Shared:
         """Send what is queued, a batch after the other. It begins when this tick has ended."""
         try:
             while link.queue:
-                batch, link.queue = link.queue[:BATCH], link.queue[BATCH:]
+                queue = [job for job in link.queue if not job.answer or not job.answer.done()]
+                batch, link.queue = queue[:BATCH], queue[BATCH:]
                 with contextlib.suppress(_AwayError):
                     await self._run(link, batch)
         finally:
@@ -329,14 +325,29 @@ class Shared:
             self._give_up(batch, error)
             raise _AwayError(str(error)) from error
         for job, reply in zip(batch, replies, strict=True):
-            if job.answer is not None and not job.answer.done() and not _is_error(reply):
-                job.answer.set_result(reply)
+            if not _is_error(reply):
+                self._deliver(job, reply)
         refusal = next((reply for reply in replies if _is_error(reply)), None)
         if refusal is not None:
             failed = [job for job, reply in zip(batch, replies, strict=True) if _is_error(reply)]
             self._lose(link, refusal)
             self._give_up(failed, refusal)
             raise _AwayError(str(refusal))
+
+    def _deliver(self, job: _Job, reply: bytes) -> None:
+        if job.answer is None or job.ask is None:
+            return
+        if not job.answer.done():
+            job.answer.set_result(reply)
+        else:
+            self._gone(job.ask, reply)
+
+    def _gone(self, ask: Ask, reply: bytes | None) -> None:
+        """Undo what was granted to somebody who has gone; None: it may be, or will be."""
+        if reply is None:
+            self._owe(self._leaving(ask, Verdict(), 0, None))
+        elif reply.startswith(b"granted"):
+            self.leave(ask, self._read(ask, reply))
 
     async def _evaluate(self, client: Any, batch: list[_Job]) -> list[Any]:
         replies = await self._pipeline(client, batch)
@@ -363,7 +374,8 @@ class Shared:
                 self._owe(job)
             elif job.answer is not None and not job.answer.done():
                 job.answer.set_exception(_AwayError(str(error)))
-                job.answer.exception()  # whoever asked may have gone
+            elif job.ask is not None:
+                self._gone(job.ask, None)
 
     def _lose(self, link: _Link, error: Exception) -> None:
         if link.prober is None or link.prober.done():
