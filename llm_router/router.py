@@ -263,7 +263,8 @@ class Router:
     async def budgets(self) -> list[BudgetStanding]:
         """Return each budget in its present window: spent, reserved, left, when it resets.
 
-        Those of an alias, user or tag are listed for whoever called in that window.
+        Those of an alias, user or tag are listed for whoever called in that window. Raises
+        StateUnavailableError where the shared state does not answer.
         """
         return await self._engine.money.standings()
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router.cli.terminal import on_one_line, say, say_json
+from llm_router.cli.budgets import dear_calls
+from llm_router.cli.terminal import config_option, on_one_line, say, say_json
 from llm_router.config import loading
 from llm_router.config.schema import json_schema
 from llm_router.router import Router
@@ -17,13 +18,6 @@ from llm_router.usage import format_usd
 
 if TYPE_CHECKING:
     from llm_router.answers.completion import Completion
-
-config_option = click.option(
-    "--config",
-    "-c",
-    type=click.Path(),
-    help="The configuration file (else LLM_ROUTER_CONFIG, …); builtin: the sample.",
-)
 
 MISUSED = 2
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -106,6 +100,8 @@ def check(file: str | None, schema: bool) -> None:
         count = len(report.problems)
         say(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
         sys.exit(MISUSED)
+    for warning in dear_calls(report.config):
+        say(f"warning: {warning}")
     aliases = ", ".join(report.config.aliases) or "none"
     say(f"{report.source} is fine; aliases: {aliases}")
 

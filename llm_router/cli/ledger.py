@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router.cli.ask import config_option
-from llm_router.cli.terminal import Format, say, say_json, show_rows
+from llm_router.cli.terminal import Format, config_option, say, say_json, show_rows
 from llm_router.config import loading
 from llm_router.errors import ConfigurationError
 from llm_router.ledger.ledger import Ledger

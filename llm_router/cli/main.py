@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from llm_router.cli.ask import MISUSED, check, complete, explain, init
+from llm_router.cli.budgets import budgets
 from llm_router.cli.demo import demo, sandbox
 from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
 from llm_router.cli.terminal import say
@@ -57,7 +58,8 @@ def main() -> None:
 
 
 for command in (
-    demo, complete, explain, check, init, sandbox, logs, show, report, reconcile, purge, db,
+    demo, complete, explain, check, init, sandbox, logs, show, report, budgets,
+    reconcile, purge, db,
 ):  # fmt: skip
     main.add_command(command)
 

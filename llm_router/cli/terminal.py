@@ -21,6 +21,12 @@ from llm_router.usage import format_usd
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(),
+    help="The configuration file (else LLM_ROUTER_CONFIG, …); builtin: the sample.",
+)
 Format = Literal["table", "csv", "json"]
 # C0 without tab and line feed, DEL and C1; separators of lines and paragraphs; embeddings,
 # overrides and isolates of direction; halves of surrogate pairs, which no stream takes.

@@ -178,9 +178,15 @@ class Money:
             name, (start, _, _) = budget.name, window_of(budget.window, now)
             here = {key: has for key, has in found.items() if key.startswith(f"{name}|{start}|")}
             if budget.scope == "all" and not here:
-                here = {f"{name}|{start}|": Standing()}
+                here = {f"{name}|{start}|": await self._untouched(budget, now)}
             rows += [_standing(budget, key.split("|", 2)[2], has, now) for key, has in here.items()]
         return rows
+
+    async def _untouched(self, budget: BudgetConfig, now: float) -> Standing:
+        """Return what a budget over all calls begins with."""
+        if self._spent is None:
+            return Standing()
+        return Standing(await self._seed(self._purse(budget, Payer("", None, {}), now)))
 
     def _drawn_on(self, payer: Payer) -> tuple[_Purse, ...]:
         now = self._wall()

@@ -150,5 +150,8 @@ class State(Protocol):
         ...
 
     async def standings(self) -> dict[str, Standing]:
-        """Return every purse whose window has not ended."""
+        """Return every purse whose window has not ended.
+
+        Raises StateUnavailableError where those who share the purses cannot be asked.
+        """
         ...

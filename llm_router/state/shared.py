@@ -136,11 +136,14 @@ class Shared:
             # It may have been applied, or will be when the server wakes up.
             self._owe(self._leaving(ask, Verdict(), 0, None))
         if verdict is None:
-            raise StateUnavailableError(
-                f"the shared state at {self._config.place} does not answer",
-                hint="Calls go on without it where the configuration says `on_loss: serve`.",
-            )
+            raise self._unavailable()
         return verdict
+
+    def _unavailable(self) -> StateUnavailableError:
+        return StateUnavailableError(
+            f"the shared state at {self._config.place} does not answer",
+            hint="Calls go on without it where the configuration says `on_loss: serve`.",
+        )
 
     async def _alone(self, ask: Ask) -> Verdict | None:
         """Return what this process decides by itself; None where it may not."""
@@ -256,11 +259,8 @@ class Shared:
         return [Standing(spent=self._taken.get(key, 0)) for key in keys]
 
     async def standings(self) -> dict[str, Standing]:
-        """Return every purse whose window has not ended; of this process, without the server."""
         link = await self._link()
         try:
-            if self.lost:
-                return await self._local.standings()
             async with asyncio.timeout(self._config.timeout):
                 now = _millis(self._wall_of_server(await link.client.time()))
                 names = await link.client.zrangebyscore(self._index, now, "+inf")
@@ -270,7 +270,7 @@ class Shared:
                 found = await pipeline.execute()
         except self._failures() as error:
             self._lose(link, error)
-            return await self._local.standings()
+            raise self._unavailable() from None
         start = len(f"{self._prefix}purse:")
         return {
             name.decode()[start:]: _standing(fields)
