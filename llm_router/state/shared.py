@@ -212,8 +212,10 @@ class Shared:
         place = int(number) - 1
         if word == "rate":
             return Verdict("rate", place, int(rest[0]) / 1e6)
-        if word == "slot" or word == "seed":
-            return Verdict(word, place)
+        if word == "slot":
+            return Verdict("slot", place)
+        if word == "seed":
+            return Verdict("seed", place)
         taken = [int(amount) for amount in rest[1::2]]
         lives = tuple(rest[2::2])
         self._hear(zip(ask.claims, taken, strict=True))
