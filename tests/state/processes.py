@@ -36,7 +36,7 @@ async def spend(
 ) -> None:
     """Reserve and settle, each bill twice; a mortal process is killed between the two."""
     chance = random.Random(number)
-    dies_at = chance.randrange(int(calls) // 2) if mortal == "yes" else -1
+    dies_at = chance.randrange(20) if mortal == "yes" else -1
     billed, beyond = [0], [0]
 
     async def one(place: int) -> None:
@@ -100,6 +100,7 @@ async def main(story: str, url: str, namespace: str, number: str, *arguments: st
     config = StateConfig(url=url, namespace=namespace, timeout=30, on_loss="refuse")
     state = Shared(config, time.monotonic, time.time, lease=1.0)
     await state.open()
+    say(ready=True)
     sys.stdin.readline()  # all begin at once
     stories: dict[str, Any] = {"spend": spend, "hurry": hurry, "hold": hold}
     await stories[story](state, int(number), *arguments)

@@ -38,6 +38,8 @@ def run(server: ValkeyServer, story: str, name: str, *arguments: Any, mortal: in
         for n, death in enumerate(deaths)
     ]
     for process in started:
+        assert process.stdout is not None and "ready" in process.stdout.readline()
+    for process in started:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
