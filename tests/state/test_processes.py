@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import subprocess
@@ -90,6 +91,7 @@ async def test_slots_are_never_above_their_number_and_come_back_when_their_holde
     assert len(spans) == (PROCESSES - 2) * 20
     moves = sorted([(began, 1) for began, _ in spans] + [(ended, -1) for _, ended in spans])
     assert 1 < max(itertools.accumulate(step for _, step in moves)) <= 3
+    await asyncio.sleep(1.1)  # the leases of the dead are over
     state = shared_by(server, namespace="slots")
     asks = [Ask(who, slots=(Slot("alias", who, 3),)) for who in "abcd"]
     assert [(await state.enter(ask)).short for ask in asks] == [None, None, None, "slot"]
