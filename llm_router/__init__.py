@@ -44,8 +44,9 @@ __all__ = [
     "PermissionDeniedError", "ProviderConnectionError", "ProviderError", "ProviderTimeoutError",
     "ProviderUnavailableError", "Ranked", "Ranking", "RateLimitError", "RefusalError",
     "RequestTooLargeError", "Router", "RouterConfig", "SchemaValidationError",
-    "StreamInterruptedError", "StructuredOutputError", "SyncCompletionStream", "SyncRouter",
-    "ToolCall", "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage",
+    "StateUnavailableError", "StreamInterruptedError", "StructuredOutputError",
+    "SyncCompletionStream", "SyncRouter", "ToolCall", "TruncatedOutputError", "UnknownAliasError",
+    "UnsupportedFeatureError", "Usage",
     "VideoPart", "arguments_for", "format_usd", "tool_result",
 ]  # fmt: skip
 

@@ -23,10 +23,13 @@ from llm_router.providers.registry import build_provider
 from llm_router.routing import loop
 from llm_router.routing.call import Call, Observers, uuid7
 from llm_router.routing.cooldown import Cooldowns
+from llm_router.routing.estimates import Estimates
 from llm_router.routing.explain import Candidate
-from llm_router.routing.gates import Concurrency, Gates
+from llm_router.routing.gates import Concurrency, Gates, Permits
 from llm_router.routing.loop import Asking
+from llm_router.routing.money import Money, Payer
 from llm_router.routing.plan import Planner
+from llm_router.state.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from llm_router.operations.base import Operation
     from llm_router.routing.clock import Clock
     from llm_router.routing.plan import Plan
+    from llm_router.state.base import State
 
 A = TypeVar("A", bound=Answer)
 
@@ -63,8 +67,15 @@ class Engine:
         self.ledger = _build_ledger(config) if ledger is None else ledger
         self.providers: dict[str, Any] = {}
         recorders = () if self.ledger is None else (self.ledger,)
+        self.estimates = Estimates(self.provider)
         self.observers = Observers((*recorders, *observers))
-        self.gates = Gates([Concurrency()])
+        self.state = _build_state(config, clock)
+        spent = None if self.ledger is None else self.ledger.spent
+        self.money = Money(config.budgets, self.state, self.estimates, clock.wall, spent)
+        shared = config.state is not None
+        rows = config.providers
+        permits = Permits(self.state, rows, self.estimates, self.money, slots=shared)
+        self.gates = Gates([Concurrency(), permits], self.estimates.learn)
         self._fingerprint = config.fingerprint
         self._opened: set[tuple[str, bool]] = set()
         """Provider rows, and whether for calls with keys of their own."""
@@ -76,6 +87,7 @@ class Engine:
         for name in self.config.providers:
             with suppress(ConfigurationError):  # no alias names it: a call that does will raise it
                 await self.open_providers([Deployment(provider=name, model="")])
+        await self.state.open()
         if self.ledger is not None:
             await self.ledger.open()
         self._remember_config()
@@ -88,6 +100,7 @@ class Engine:
             except Exception as error:  # the others and the ledger are closed all the same
                 reason = type(error).__name__
                 events.emit(events.CLOSE_FAILED, "error", provider=name, reason=reason)
+        await self.state.aclose()
         if self.ledger is not None:
             await self.ledger.aclose()
 
@@ -181,18 +194,29 @@ class Engine:
         return None if info is None else operation.unsuitable(info)
 
     def candidate(
-        self, plan: Plan, operation: Operation[Any], deployment: Deployment, *, asked: bool
+        self,
+        plan: Plan,
+        operation: Operation[Any],
+        deployment: Deployment,
+        *,
+        asked: bool,
+        tags: Mapping[str, str] | None,
     ) -> Candidate:
         """Return how *deployment* stands in an explanation."""
         provider = self.provider(deployment)
         keyed = deployment.api_key is not None
         if (deployment.provider, keyed) not in self._opened:
             _open_in_thread(provider.open(keyed=keyed))
+        request = operation.request(deployment, plan.row, None)
+        payer = Payer(plan.requested, operation.user, tags or {})
+        reserves, refused = self.money.preview(payer, deployment, request)
         return Candidate(
             deployment=deployment.name,
             skip=None if asked else self.unsuitable(operation, deployment),
             health=self.cooldowns.health(deployment),
-            request=provider.preview(operation.request(deployment, plan.row, None)),
+            request=provider.preview(request),
+            reserves=reserves,
+            refused=refused,
         )
 
     def capabilities(self, deployment: Deployment) -> Capabilities:
@@ -274,6 +298,14 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
     from llm_router.ledger.ledger import Ledger
 
     return Ledger(config.ledger, secrets=[r.key for r in config.providers.values()])
+
+
+def _build_state(config: RouterConfig, clock: Clock) -> State:
+    if config.state is None:
+        return Memory(clock.monotonic, clock.wall)
+    from llm_router.state.shared import Shared
+
+    return Shared(config.state, clock.monotonic, clock.wall)
 
 
 def _open_in_thread(opening: Coroutine[Any, Any, None]) -> None:

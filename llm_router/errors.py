@@ -5,7 +5,7 @@ LLMRouterError
 │  ├─ UnknownAliasError
 │  └─ MissingCredentialsError
 ├─ UnsupportedFeatureError          also a NotImplementedError
-├─ BudgetExceededError
+├─ BudgetExceededError · StateUnavailableError
 ├─ DeadlineExceededError            also a TimeoutError
 ├─ ProviderError                    one attempt failed
 │  ├─ AuthenticationError · PermissionDeniedError · InsufficientCreditsError
@@ -34,6 +34,7 @@ from llm_router.redaction import redact, redact_data, redact_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from decimal import Decimal
 
     from llm_router.usage import Cost, Usage
 
@@ -160,7 +161,20 @@ class UnsupportedFeatureError(LLMRouterError, NotImplementedError):
 
 
 class BudgetExceededError(LLMRouterError):
-    """A limit on money would be passed."""
+    """A limit on money would be passed; the attempt that could have done so was not sent."""
+
+    budget: str | None = None
+    """Its name under `budgets:`; "max_cost" for the call's own."""
+    limit: Decimal | None = None
+    """USD in the whole window."""
+    left: Decimal | None = None
+    """USD that are neither spent nor reserved; negative when bills were higher than reserved."""
+    resets_at: float | None = None
+    """When its window ends, seconds since the epoch; None for one that never does."""
+
+
+class StateUnavailableError(LLMRouterError):
+    """The shared state does not answer, and `on_loss: refuse` lets nothing go without it."""
 
 
 class DeadlineExceededError(LLMRouterError, TimeoutError):
@@ -182,6 +196,8 @@ class ProviderError(LLMRouterError):
     usage: Usage | None = None
     """The bill that came with the failure, if one did."""
     cost: Cost | None = None
+    sent: bool | None = None
+    """False where it is certain that no request went out, so that nothing can be billed."""
 
     def add(self, **details: Any) -> None:
         if "raw" in details:

@@ -9,6 +9,11 @@
 | `llm_router.cooldown_started` | a deployment (or a provider's key) rests | `deployment reason seconds` |
 | `llm_router.cooldown_ended` | it answered again | `deployment reason` |
 | `llm_router.cache_lost` | of an alias's input less than half as much is read from caches as it was | `alias before now` (shares) |
+| `llm_router.budget_warning` | a budget has less left than its `warn_at`, once a window | `budget who window limit left` |
+| `llm_router.budget_exceeded` | it refused an attempt, once a window | the same |
+| `llm_router.budget_unseeded` | the ledger could not say what was spent in its window: it begins anew | `budget reason` |
+| `llm_router.state_lost` | the shared state does not answer: this process goes on alone, or refuses | `server on_loss reason` |
+| `llm_router.state_back` | it answers again, and was told the bills it missed | `server bills` |
 | `llm_router.close_failed` | something did not close; everything else did | `provider reason` |
 | `llm_router.observer_failed` | an observer raised, for the first time; calls go on | `observer reason` |
 | `llm_router.catalog_entry_unreadable` | a model's entry is of another shape: it is unknown | `model reason` |
@@ -51,6 +56,11 @@ DEPLOYMENT_SKIPPED = "llm_router.deployment_skipped"
 COOLDOWN_STARTED = "llm_router.cooldown_started"
 COOLDOWN_ENDED = "llm_router.cooldown_ended"
 CACHE_LOST = "llm_router.cache_lost"
+BUDGET_WARNING = "llm_router.budget_warning"
+BUDGET_EXCEEDED = "llm_router.budget_exceeded"
+BUDGET_UNSEEDED = "llm_router.budget_unseeded"
+STATE_LOST = "llm_router.state_lost"
+STATE_BACK = "llm_router.state_back"
 CLOSE_FAILED = "llm_router.close_failed"
 OBSERVER_FAILED = "llm_router.observer_failed"
 CATALOG_ENTRY_UNREADABLE = "llm_router.catalog_entry_unreadable"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.options.values import StructuredMode
     from llm_router.routing.cooldown import Health
+    from llm_router.routing.money import BudgetStanding
 
 T = TypeVar("T")
 
@@ -268,8 +269,10 @@ class Router:
         plan = engine.plan(model, options)
         asked = engine.order(plan, question)
         left_out = [d for d in plan.deployments if d not in asked]
-        candidates = [engine.candidate(plan, question, d, asked=True) for d in asked]
-        candidates += [engine.candidate(plan, question, d, asked=False) for d in left_out]
+        candidates = [
+            engine.candidate(plan, question, d, asked=d in asked, tags=options.get("tags"))
+            for d in (*asked, *left_out)
+        ]
         candidates += [Candidate(deployment=n, skip=why) for n, why in plan.skipped.items()]
         return Explanation(
             requested=model,
@@ -284,6 +287,14 @@ class Router:
         """Return how each configured deployment does, and why."""
         engine = self._engine
         return {d.name: engine.cooldowns.health(d) for d in engine.all_deployments()}
+
+    async def budgets(self) -> list[BudgetStanding]:
+        """Return each budget in its present window: spent, reserved, left, when it resets.
+
+        Those of an alias, user or tag are listed for whoever called in that window. Raises
+        StateUnavailableError where the shared state does not answer.
+        """
+        return await self._engine.money.standings()
 
     async def reconcile(self, *, limit: int = 100) -> Reconciled:
         """Complete the newest *limit* recorded attempts whose cost is unknown (cut, cancelled).

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llm_router.options.values import StructuredMode
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
+    from llm_router.routing.money import BudgetStanding
     from llm_router.streams import CompletionStream
 
 R = TypeVar("R")
@@ -201,6 +202,10 @@ class SyncRouter:
     def health(self) -> dict[str, Health]:
         """See `Router.health`."""
         return self._router.health()
+
+    def budgets(self) -> list[BudgetStanding]:
+        """See `Router.budgets`."""
+        return self._call(self._router.budgets)
 
     def reconcile(self, *, limit: int = 100) -> Reconciled:
         """See `Router.reconcile`."""

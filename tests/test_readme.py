@@ -78,7 +78,7 @@ def test_python_runs_as_it_stands(
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_yaml_is_a_configuration_without_a_mistake(text: str) -> None:
+def test_yaml_is_a_configuration_without_a_mistake(text: str, environment: Sandbox) -> None:
     report = loading.check_text(text, "README.md")
     assert report.problems == () and report.config is not None
     assert "concurrency" not in text or report.config.aliases["fast"].concurrency == 50

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router.cli.terminal import json_option, on_one_line, say, say_json
+from llm_router.cli.terminal import config_option, json_option, on_one_line, say, say_json
 from llm_router.config import loading
 from llm_router.options.parts import AudioPart, FilePart, ImagePart, VideoPart
 from llm_router.options.request import OPTION_NAMES, check_options
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from llm_router.answers.completion import Completion
     from llm_router.options.parts import Part
 
-config_option = click.option(
-    "--config",
-    "-c",
-    type=click.Path(),
-    help="The configuration file (else LLM_ROUTER_CONFIG, …); builtin: the sample.",
-)
 _PARTS: dict[str, type[Part]] = {"image": ImagePart, "audio": AudioPart, "video": VideoPart}
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _CALL = (

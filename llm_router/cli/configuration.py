@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router.cli.ask import config_option, router_for
-from llm_router.cli.terminal import json_option, on_one_line, say, say_json
+from llm_router.cli.ask import router_for
+from llm_router.cli.terminal import config_option, json_option, on_one_line, say, say_json
 from llm_router.config import loading
 from llm_router.config.schema import json_schema
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router.cli.ask import config_option
 from llm_router.cli.terminal import (
     Format,
+    config_option,
     json_option,
     on_one_line,
     rows_options,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from llm_router.cli.ask import complete, parse
+from llm_router.cli.budgets import budgets
 from llm_router.cli.configuration import MISUSED, check, explain, init
 from llm_router.cli.demo import demo, sandbox
 from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
@@ -58,7 +59,8 @@ def main() -> None:
 
 
 for command in (
-    demo, complete, parse, explain, check, init, sandbox, logs, show, report, reconcile, purge, db,
+    demo, complete, parse, explain, check, init, sandbox, logs, show, report, budgets, reconcile,
+    purge, db,
 ):  # fmt: skip
     main.add_command(command)
 

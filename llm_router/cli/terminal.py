@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(),
+    help="The configuration file (else LLM_ROUTER_CONFIG, …); builtin: the sample.",
+)
 Format = Literal["table", "csv", "json"]
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _WIDE = 10_000

@@ -40,6 +40,7 @@ def check(data: Mapping[str, Any]) -> Iterator[Finding]:
     for name, row in aliases.items():
         yield from _check_alias(data, name, _mapping(row))
     yield from _check_loops(aliases)
+    yield from _check_budgets(_list(data.get("budgets")))
     if policy := _demands(data):
         for name, row in aliases.items():
             yield from _check_under_policy(data, policy, ("aliases", name), _mapping(row))
@@ -239,6 +240,15 @@ def _check_loops(aliases: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("aliases", loop[0]), f"aliases refer in a loop: {' -> '.join(loop)}")
         else:
             return
+
+
+def _check_budgets(budgets: Sequence[Any]) -> Iterator[Finding]:
+    seen: set[Any] = set()
+    for place, row in enumerate(budgets):
+        name = _mapping(row).get("name")
+        if isinstance(name, str) and name in seen:
+            yield Finding(("budgets", place, "name"), f"two budgets are called {name!r}")
+        seen.add(name)
 
 
 def _references(row: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:

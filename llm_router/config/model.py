@@ -179,6 +179,10 @@ class ProviderConfig(_Part):
     """"native": the wire itself is read where it is known. "acompletion": all through LiteLLM."""
     concurrency: Count | None = None
     """At most so many calls at once for each of its models; others wait in order."""
+    requests_per_minute: Count | None = None
+    """For each of its models, spread evenly; others wait in order."""
+    tokens_per_minute: Count | None = None
+    """Input and output, for each of its models; estimated before and put right afterwards."""
     structured: StructuredMode | None = None
     """The best way this provider serves a schema, where it is known."""
     prices: dict[str, PriceConfig] = Field(default_factory=dict)
@@ -258,6 +262,10 @@ class AliasConfig(_Part):
     """What an error does next, by kind: {content_filter: next}."""
     concurrency: Count | None = None
     """At most so many calls at once; others wait in order."""
+    requests_per_minute: Count | None = None
+    """Attempts, spread evenly; others wait in order."""
+    tokens_per_minute: Count | None = None
+    """Input and output of its attempts; estimated before and put right afterwards."""
     structured: StructuredMode | None = None
     """A fixed way to ask for a schema; None lets `parse` choose."""
     cache: Literal["auto", "off"] | CacheConfig = "off"
@@ -268,6 +276,53 @@ class AliasConfig(_Part):
     """What the ledger keeps of this alias's calls."""
     batch_size: Count | None = None
     """Of `embed`: how many texts a request has at most (96); fewer once an upstream says so."""
+
+
+class BudgetConfig(_Part):
+    """Money that may be spent in a window, reserved before each attempt."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[^|]+$")]
+    scope: Annotated[str, Field(pattern=r"^(all|alias|user|tag:.+)$")] = "all"
+    """One budget over all calls, or one for each alias, user, or value of a tag."""
+    usd: Annotated[Price, Field(gt=0)]
+    window: Literal["hour", "day", "month", "total"] = "day"
+    """In UTC; `total` never ends."""
+    warn_at: Annotated[Price, Field(gt=0, le=1)] = Decimal("0.8")
+    """The share that is taken when the event `budget_warning` goes out."""
+    reserve: Literal["expected", "worst"] = "expected"
+    """`worst`: the whole `max_tokens` of each call, so that the limit holds to the cent."""
+    unpriced: Literal["refuse", "allow"] = "refuse"
+    """What becomes of a model whose price is unknown."""
+
+
+class StateConfig(_Part):
+    """A Valkey or Redis server that many processes share budgets, rates and slots in."""
+
+    url: str = Field(repr=False)
+    """`valkey://host:6379/0`, `valkeys://…` over TLS, or the same as `redis://`, `rediss://`."""
+    namespace: Annotated[str, Field(pattern=r"^[^{}]+$")] = "llm_router"
+    """Those who share it share everything: the beginning of all keys, and their hash tag."""
+    on_loss: Literal["serve", "refuse"] = "serve"
+    """When the server does not answer: go on alone, from what was last known; or refuse."""
+    timeout: Seconds = 0.5
+    """What a server that stalls costs, once."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value.partition("://")[0] not in ("valkey", "valkeys", "redis", "rediss", "unix"):
+            raise ValueError("must be a valkey://, valkeys://, redis:// or rediss:// URL")
+        return value
+
+    @field_serializer("url", when_used="json")
+    def _mask(self, url: str) -> str:
+        return hide_password(url)
+
+    @property
+    def place(self) -> str:
+        """The server for messages: nothing of user and password."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 class PolicyConfig(_Part):
@@ -339,6 +394,9 @@ class Sections(_Part):
     defaults: Defaults = Defaults()
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
     aliases: dict[str, AliasConfig] = Field(default_factory=dict)
+    budgets: tuple[BudgetConfig, ...] = ()
+    state: StateConfig | None = None
+    """None: budgets, rates and slots are those of this process."""
     policy: PolicyConfig = PolicyConfig()
     ledger: Annotated[
         LedgerConfig | None,
@@ -362,7 +420,7 @@ class RouterConfig(Sections):
         except ValidationError as error:
             found = list(explain(error, type(self), values))
         else:
-            checked = {"defaults", "providers", "aliases", "policy"}
+            checked = {"defaults", "providers", "aliases", "budgets", "policy"}
             found = list(check(self.model_dump(include=checked)))
         del values  # else a traceback with local variables shows the keys in them
         if found:

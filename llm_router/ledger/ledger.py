@@ -13,6 +13,7 @@ import os
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,6 +176,25 @@ class Ledger:
         from llm_router.ledger import reports
 
         return self._read(lambda c: reports.report(c, by=by, since=since, until=until))
+
+    async def spent(self, since: float, scope: str, who: str | None) -> Decimal:
+        """Return what was billed since a moment (seconds since the epoch), USD.
+
+        To everybody with *scope* "all", else to the alias, user or tag's value *who*; "" stands
+        for those who name none. Raises LedgerError.
+        """
+        from llm_router.ledger import reports
+
+        start = datetime.fromtimestamp(since, UTC)
+
+        def ask() -> Decimal:
+            try:
+                self._existing()
+            except LedgerError:
+                return Decimal(0)  # nothing was ever recorded
+            return self._read(lambda c: reports.spent(c, start, scope, who or ""))
+
+        return await asyncio.to_thread(ask)
 
     def purge(self, *, payloads_days: int | None = None, rows_days: int | None = None) -> Purged:
         """Delete what is older, in whole UTC days; without arguments by `retention`."""

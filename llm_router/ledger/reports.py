@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -18,7 +19,7 @@ from sqlalchemy import (
 )
 
 from llm_router.errors import LedgerError
-from llm_router.ledger.columns import percentiles, usd_sum
+from llm_router.ledger.columns import Usd, percentiles, usd_sum
 from llm_router.ledger.results import (
     AttemptRow,
     PayloadRow,
@@ -119,6 +120,18 @@ def report(
     for limit in _limits(attempts, since, until):
         query = query.where(limit)
     return [_report_row(by, row) for row in connection.execute(query)]
+
+
+def spent(connection: Connection, since: datetime, scope: str, who: str) -> Decimal:
+    """Return the USD of all attempts since a moment that are *who*'s in *scope*."""
+    bill = func.coalesce(attempts.c.cost_total, attempts.c.cost_computed, type_=Usd())
+    query = select(usd_sum(bill)).select_from(attempts)
+    query = query.where(attempts.c.day >= _day(since.date()), attempts.c.started_at >= since)
+    if scope != "all":
+        column = _group("requested" if scope == "alias" else scope)
+        query = query.join(requests, requests.c.id == attempts.c.request_id)
+        query = query.where(func.coalesce(column, "") == who)
+    return connection.execute(query).scalar() or Decimal(0)
 
 
 def _report_row(by: Sequence[str], row: Row[Any]) -> ReportRow:

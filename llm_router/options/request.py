@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 from llm_router.answers.completion import Completion
 from llm_router.errors import ConfigurationError
 from llm_router.options.values import StorePolicy, check_values, elsewhere
 from llm_router.redaction import Secret
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message | Completion]
@@ -80,6 +83,8 @@ class CommonOptions(TypedDict, total=False):
     max_attempts: int | None
     """How many requests the call may send, retries, fallbacks and re-asks together; `embed` for
     each batch of texts."""
+    max_cost: Decimal | str | float | None
+    """USD for the whole call: an attempt that could pass it is not sent."""
 
 
 class CallOptions(Params, CommonOptions, total=False):
@@ -176,6 +181,16 @@ class ProviderRequest:
     def model(self) -> str:
         return self.deployment.model
 
+    @property
+    def prompt(self) -> Any:
+        """Everything that the model reads as tokens."""
+        return self.messages, self.params.get("tools"), self.params.get("response_format")
+
+    @property
+    def output_limit(self) -> int | None:
+        """The most tokens of the answer; None where nothing limits it."""
+        return self.params.get("max_completion_tokens") or self.params.get("max_tokens")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest(Generic[Q]):
@@ -191,6 +206,16 @@ class TaskRequest(Generic[Q]):
     @property
     def model(self) -> str:
         return self.deployment.model
+
+    @property
+    def prompt(self) -> Any:
+        """Everything that the model reads as tokens."""
+        return self.texts
+
+    @property
+    def output_limit(self) -> int:
+        """Vectors are no tokens."""
+        return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from decimal import Decimal
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.models import ModelInfo
     from llm_router.answers.records import Generation
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.options.request import ProviderRequest, RequestPreview
+    from llm_router.usage import Usage
 
 
 class ProviderStream(Protocol):
@@ -53,6 +55,14 @@ class Provider(Protocol):
 
     def known(self, model: str) -> ModelInfo | None:
         """Return what a catalogue in memory says of *model*; None when nothing does. No I/O."""
+        ...
+
+    def cost_of(self, model: str, usage: Usage) -> Decimal | None:
+        """Return what *usage* costs by known prices, USD; None where there are none. No I/O."""
+        ...
+
+    async def look_up(self, model: str) -> None:
+        """Wait, a few seconds at most, until `known` knows what can be known."""
         ...
 
     async def aclose(self) -> None:

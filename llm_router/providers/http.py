@@ -234,7 +234,12 @@ def connection_error(error: Exception, url: str) -> ProviderError:
     )  # fmt: skip
     sentence, hint = next((text, hint) for kind, text, hint in kinds if isinstance(error, kind))
     made = InvalidResponseError if sentence.endswith("not HTTP") else ProviderConnectionError
-    return made(f"{sentence.format(host=host)} ({_reason(error)})", hint=hint)
+    unsent = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorCertificateError)
+    return made(
+        f"{sentence.format(host=host)} ({_reason(error)})",
+        hint=hint,
+        sent=False if isinstance(error, unsent) else None,
+    )
 
 
 def _reason(error: Exception) -> str:

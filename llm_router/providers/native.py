@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import Deployment, ProviderRequest
     from llm_router.providers.requests import Builder, Prepared
+    from llm_router.usage import Usage
     from llm_router.wires.reading import Wire
 
 A = TypeVar("A", bound=Answer)
@@ -136,6 +137,14 @@ class NativeProvider:
     def known(self, model: str) -> ModelInfo | None:
         """Return the prices that the row states for *model*. No I/O."""
         return stated(self._row, model)
+
+    def cost_of(self, model: str, usage: Usage) -> Decimal | None:
+        """Return what *usage* costs by the known prices; None where there are none. No I/O."""
+        info = self.known(model)
+        return None if info is None else info.prices.cost_of(usage)
+
+    async def look_up(self, model: str) -> None:
+        """Wait until `known` knows what can be known: a row states it from the start."""
 
     def preview(self, request: ProviderRequest) -> RequestPreview:
         """Return the exact request, secrets masked. Needs `open()`; no I/O."""

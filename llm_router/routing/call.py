@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from decimal import Decimal
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.answer import AttemptStatus
     from llm_router.answers.records import Observer, RequestStatus
+    from llm_router.errors import BudgetExceededError
     from llm_router.options.request import Deployment
     from llm_router.routing.clock import Clock
     from llm_router.routing.cooldown import Cooldowns
@@ -107,6 +109,10 @@ class Call:
         """What the caller gets; a call without one has not succeeded."""
         self.ended = False
         self.leave: Leave | None = None
+        self.spent = Decimal(0)
+        """USD of its attempts; what was reserved, where a bill never came."""
+        self.refused: BudgetExceededError | None = None
+        """Why the next attempt was not sent, when money was short."""
         self._sent = 0
         self._allowed = limits.max_attempts
         if observers.listening():
@@ -124,6 +130,7 @@ class Call:
     def begin(self, deployment: Deployment, leave: Leave) -> RunningAttempt:
         """Count an attempt as sent; *leave* gives back at its end what the gates took."""
         self._sent += 1
+        self.refused = None
         self.cooldowns.started(deployment)
         self.running = RunningAttempt(self, deployment, self._sent, leave)
         return self.running
@@ -317,7 +324,7 @@ class RunningAttempt:
         call = self.call
         call.running = None
         attempt = self._attempt(status, answer, error)
-        self._leave(attempt.cost)
+        self._leave(attempt)
         call.attempts.append(attempt)
         level: events.Level = "info" if error is None else "warning"
         if call.observers.listening(level):

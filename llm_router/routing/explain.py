@@ -10,6 +10,7 @@ from llm_router.errors import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
     from llm_router.options.request import RequestPreview
     from llm_router.routing.cooldown import Health
@@ -26,6 +27,10 @@ class Candidate:
     health: Health | None = None
     request: RequestPreview | None = None
     """The exact URL, headers and body, secrets masked."""
+    reserves: Decimal | None = None
+    """USD that a call is expected to cost here; None where no price is known."""
+    refused: str | None = None
+    """Why its budgets would refuse it now; None when they would not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

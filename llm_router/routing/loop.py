@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from llm_router import events
 from llm_router.errors import (
     AllDeploymentsFailedError,
+    BudgetExceededError,
     ConfigurationError,
     DeadlineExceededError,
     LLMRouterError,
@@ -121,7 +122,7 @@ async def run(call: Call, step: Step[R_co]) -> R_co:
         except _NOT_SENT as error:
             _pass_over(call, turn, error)
             continue
-        attempt = await _begin(call, turn)
+        attempt = await _begin(call, turn, request)
         if attempt is None:
             continue
         try:
@@ -142,7 +143,7 @@ async def admit(call: Call) -> None:
 
     Raises RateLimitError when too many wait already, DeadlineExceededError when it takes too long.
     """
-    call.leave = await _enter(call, None)
+    call.leave = await _enter(call, None, None)
 
 
 async def in_time(call: Call, opening: Awaitable[None]) -> None:
@@ -157,9 +158,9 @@ async def in_time(call: Call, opening: Awaitable[None]) -> None:
         raise _deadline_exceeded(call) from None
 
 
-async def _enter(call: Call, deployment: Deployment | None) -> Leave:
+async def _enter(call: Call, deployment: Deployment | None, request: Any) -> Leave:
     try:
-        return await call.gates.enter(call, deployment)
+        return await call.gates.enter(call, deployment, request)
     except TimeoutError:
         raise _deadline_exceeded(call) from None
 
@@ -184,12 +185,14 @@ async def _next_turn(call: Call) -> Turn:
             await call.clock.sleep(wait)
 
 
-async def _begin(call: Call, turn: Turn) -> RunningAttempt | None:
+async def _begin(call: Call, turn: Turn, request: Any) -> RunningAttempt | None:
     """Pass the gates within the deadline and begin; None when there is no room to be had."""
     deployment = turn.deployment
     try:
-        leave = await _enter(call, deployment)
-    except RateLimitError as error:
+        leave = await _enter(call, deployment, request)
+    except (RateLimitError, BudgetExceededError) as error:
+        error.fill(model=deployment.name, provider=deployment.provider)
+        call.refused = error if isinstance(error, BudgetExceededError) else None
         _pass_over(call, turn, error)
         return None
     attempt = call.begin(deployment, leave)
@@ -266,8 +269,14 @@ def _pass_over(call: Call, turn: Turn, error: LLMRouterError) -> None:
 
 
 def failure(call: Call) -> LLMRouterError:
-    """Return the error of a call that got no answer: of one deployment its own, else all."""
+    """Return the error of a call that got no answer: of one deployment its own, else all.
+
+    Where the last thing that happened was that money was short, that is the error.
+    """
     errors = call.errors
+    if call.refused is not None:
+        call.refused.__cause__ = errors[-1] if errors else None
+        return call.refused
     if not errors:
         return next(iter(call.skipped.values()))
     last = errors[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,11 @@ class Limits:
     deadline: float
     idle_timeout: float
     max_attempts: int
+    max_cost: Decimal | None = None
+    """USD for all attempts together; only a call has one."""
 
 
+_CONFIGURED = ("timeout", "deadline", "idle_timeout", "max_attempts")
 _LIMIT_NAMES = frozenset(Limits.__slots__)
 
 
@@ -195,8 +199,10 @@ class Planner:
             name: _first(
                 options.get(name), getattr(row, name), getattr(self._config.defaults, name)
             )
-            for name in Limits.__slots__
+            for name in _CONFIGURED
         }
+        if options.get("max_cost") is not None:
+            found["max_cost"] = _usd(options["max_cost"])
         for name, value in found.items():
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, not {value!r}")
@@ -220,6 +226,19 @@ def _unfit_for_keys(name: str, row: ProviderConfig) -> ConfigurationError | None
                 f"{header!r}"
             )
     return None
+
+
+def _usd(value: Any) -> Decimal:
+    """Return USD exactly as written: 0.1 is a tenth, whatever a float makes of it."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | str | int | float):
+        raise TypeError(f"max_cost is a Decimal, a text or a number, not {type(value).__name__}")
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"max_cost is an amount in USD, not {value!r}") from None
+    if not amount.is_finite():
+        raise ValueError(f"max_cost is an amount in USD, not {value!r}")
+    return amount
 
 
 def _first(*values: Any) -> Any:

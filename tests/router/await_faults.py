@@ -26,6 +26,7 @@ MODULES = (
     "llm_router.router",
     "llm_router.routing.gates",
     "llm_router.routing.loop",
+    "llm_router.routing.money",
     "llm_router.streams",
 )
 MOST_STORIES = 2
@@ -187,9 +188,24 @@ async def tasks(router: Any, sandbox: Any) -> None:
     await router.rerank("openrouter/cohere/rerank-v3.5", "a", ["a", "b"])
 
 
+async def paced(router: Any, sandbox: Any) -> None:
+    """A rate whose second caller waits, under a budget."""
+    for _ in range(2):
+        await router.complete("paced", "Hello", max_cost=1)
+
+
+async def shared(router: Any, sandbox: Any) -> None:
+    """Other processes hold all slots of the alias for a while."""
+    _, permits = router._engine.gates._gates
+    permits._slots = True
+    held = permits._state._slots["alias safe"] = {"one", "another"}
+    asyncio.get_running_loop().call_later(0.02, held.clear)
+    await router.complete("safe", "Hello")
+
+
 STORIES = (
-    complete, parse, parse_much, embed, tasks, stream, left_early, crowded, refused, patient,
-    broken_early, broken_late, closed, whole_life,
+    complete, paced, shared, parse, parse_much, embed, tasks, stream, left_early, crowded,
+    refused, patient, broken_early, broken_late, closed, whole_life,
 )  # fmt: skip
 
 
@@ -202,7 +218,9 @@ def left_behind(router: Any) -> list[str]:
     open_attempts = [
         row.id for row in requests if len(engine.ledger.show(row.id).attempts) != row.attempts
     ]
-    return [*slots, *started, *open_attempts]
+    reserved = [key for key, purse in engine.state._purses.items() if purse.reserved]
+    slots += [key for key, held in engine.state._slots.items() if held - {"one", "another"}]
+    return [*slots, *started, *open_attempts, *reserved]
 
 
 async def play(story: Any, sandbox: Any, folder: Path, site: int | None, error: Any) -> list[str]:
@@ -219,11 +237,14 @@ async def play(story: Any, sandbox: Any, folder: Path, site: int | None, error: 
                 "model": "openrouter/openai/gpt-4o-mini",
                 "fallbacks": ["openrouter/anthropic/claude-haiku-4.5"],
                 "concurrency": 2,
-            }
+            },
+            "paced": {"model": "openrouter/openai/gpt-4o-mini", "requests_per_minute": 12},
         },
+        "budgets": [{"name": "all", "usd": 1000, "unpriced": "allow"}],
         "ledger": {"url": f"sqlite:///{path}", "durability": "strict"},
     }
-    router = Router.from_dict(config, clock=Clock(random=lambda: 0.0))
+    clock = Clock(random=lambda: 0.0, sleep=lambda s: asyncio.sleep(min(s, 0.01)))
+    router = Router.from_dict(config, clock=clock)
     assert router.ledger is not None
     await asyncio.to_thread(router.ledger.upgrade)  # so that there are tables to look at
     Faults.site, Faults.error = site, error

@@ -48,7 +48,7 @@ def test_nothing_is_left_open_when_a_fault_is_raised_at_any_await_of_a_call() ->
 
 
 def slots_of(router: Router) -> dict[str, Any]:
-    (concurrency,) = router._engine.gates._gates
+    concurrency, *_ = router._engine.gates._gates
     held = concurrency._slots  # type: ignore[attr-defined]  # what is tried is its inside
     return {name: slots for names in held.values() for name, slots in names.items()}
 

@@ -101,7 +101,7 @@ def make_call(world: World, limits: Limits, models: tuple[str, ...] = MODELS) ->
         clock=clock,
         cooldowns=Cooldowns(clock.monotonic, clock.wall),
         observers=Observers([world]),
-        gates=Gates([Concurrency()]),
+        gates=Gates([Concurrency()], lambda _name, _attempt: None),
         secrets_of=lambda _: (),
     )
 

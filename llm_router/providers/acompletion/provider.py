@@ -43,11 +43,13 @@ from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
+    from decimal import Decimal
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.models import ModelInfo
     from llm_router.config.model import ProviderConfig
     from llm_router.options.request import ProviderRequest
+    from llm_router.usage import Usage
 
 # LiteLLM's timeout is per socket read; the attempt is bounded by the Router, so this only must not.
 _NO_TIMEOUT = 86_400.0
@@ -187,6 +189,14 @@ class AcompletionProvider:
     def known(self, model: str) -> ModelInfo | None:
         """Return the prices that the row states for *model*. No I/O."""
         return stated(self._row, model)
+
+    def cost_of(self, model: str, usage: Usage) -> Decimal | None:
+        """Return what *usage* costs by the row's prices; None where there are none. No I/O."""
+        info = self.known(model)
+        return None if info is None else info.prices.cost_of(usage)
+
+    async def look_up(self, model: str) -> None:
+        """Wait until `known` knows what can be known: a row states it from the start."""
 
     def preview(self, request: ProviderRequest) -> RequestPreview:
         """Return what LiteLLM is asked to send, in OpenAI's names. Needs `open()`, no I/O."""

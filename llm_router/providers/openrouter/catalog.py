@@ -76,6 +76,11 @@ class Catalog:
             await asyncio.wait([self._task], timeout=FETCH_SECONDS)
         return self.known(model)
 
+    def recall(self) -> None:
+        """Take what was kept on disk, however old. Blocks; for a command, not for calls."""
+        with contextlib.suppress(Exception):  # as in `_load`
+            self._read_disk()
+
     def touch(self) -> None:
         """Begin to load in the background when it is time; costs nothing when it is not."""
         if self._clock() < self._due:

@@ -34,6 +34,7 @@ from llm_router.wires.rerank import read_ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from decimal import Decimal
     from pathlib import Path
 
     import aiohttp
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from llm_router.providers.http import HttpClient
     from llm_router.providers.native import Asked
     from llm_router.providers.requests import Builder
+    from llm_router.usage import Usage
 
 A = TypeVar("A", bound=Answer)
 # OpenrouterConfig edits these: it takes cache_control out of tools for most models, removes
@@ -129,6 +131,15 @@ class OpenRouterProvider(OpenAIProvider):
     def known(self, model: str) -> ModelInfo | None:
         """Return what the catalogue in memory says of *model*. No I/O."""
         return self.catalog.known(model)
+
+    def cost_of(self, model: str, usage: Usage) -> Decimal | None:
+        """Return what *usage* costs by the catalogue, its prices for long prompts included."""
+        return self.catalog.cost_of(model, None, usage)
+
+    async def look_up(self, model: str) -> None:
+        """Wait for the catalogue, a few seconds at most."""
+        await self.open()
+        await self.catalog.get(model)
 
     async def fetch_generation(self, response_id: str) -> Generation | None:
         """Return the stored record of an answer; None while there is none (it lags by seconds)."""

@@ -1,0 +1,1 @@
+"""Shared state: what budgets and rates stand on."""
