@@ -150,7 +150,7 @@ async def refused(router: Any, sandbox: Any) -> None:
 
 async def patient(router: Any, sandbox: Any) -> None:
     for _ in range(2):
-        sandbox.fail("rate_limit", retry_after=0.01)
+        sandbox.fail("rate_limit", retry_after=0.1)
     await router.complete("safe", "Hello")
 
 
@@ -183,8 +183,16 @@ async def embed(router: Any, sandbox: Any) -> None:
     await router.embed("openrouter/openai/text-embedding-3-small", ["a", "b"])
 
 
+async def tasks(router: Any, sandbox: Any) -> None:
+    await router.rerank("openrouter/cohere/rerank-v3.5", "a", ["a", "b"])
+    await router.generate_image("openrouter/bytedance-seed/seedream-4.5", "a lamp")
+    spoken = await router.speak("openrouter/openai/gpt-4o-mini-tts", "a lamp")
+    await router.transcribe("openrouter/openai/whisper-1", spoken.data)
+    await router.search("safe", "a lamp")
+
+
 STORIES = (
-    complete, parse, parse_much, embed, stream, left_early, crowded, refused, patient,
+    complete, parse, parse_much, embed, tasks, stream, left_early, crowded, refused, patient,
     broken_early, broken_late, closed, whole_life,
 )  # fmt: skip
 

@@ -103,6 +103,7 @@ def make_call(world: World, limits: Limits, models: tuple[str, ...] = MODELS) ->
         observers=Observers([world]),
         gates=Gates([Concurrency()]),
         secrets_of=lambda _: (),
+        then={},
     )
 
 

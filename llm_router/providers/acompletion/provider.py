@@ -34,7 +34,8 @@ from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
 from llm_router.providers.native import priced, secrets_of, stated
-from llm_router.providers.openrouter.provider import asked_options, attribution, wire_model
+from llm_router.providers.openrouter.provider import asked_options, attribution
+from llm_router.providers.openrouter.tasks import wire_model
 from llm_router.providers.requests import (
     STAND_IN,
     config_of,

@@ -30,8 +30,8 @@ from llm_router.providers.importing import load_here
 from llm_router.providers.openrouter.provider import (
     OpenRouterBuilder,
     OpenRouterProvider,
-    wire_model,
 )
+from llm_router.providers.openrouter.tasks import wire_model
 from tests.providers.loopback import APP, KEY, asking, provider_at, serving
 
 TOOL = {
