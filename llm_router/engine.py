@@ -136,7 +136,8 @@ class Engine:
         name = deployment.provider
         provider = self.providers.get(name)
         if provider is None:
-            provider = self.providers[name] = build_provider(name, self.config.providers[name])
+            row, policy = self.config.providers[name], self.config.policy.preferences
+            provider = self.providers[name] = build_provider(name, row, policy)
         return provider
 
     def secrets_of(self, deployment: Deployment) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Every code block of the README, run: Python against the sandbox, YAML loaded, commands called."""
+"""Every code block of the README and of `docs/`, run: Python, YAML and commands."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from llm_router.ledger.ledger import Ledger
 from llm_router.testing import Sandbox
 
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
 BLOCKS = [
-    (README.count("\n", 0, found.start()) + 1, found[1], found[2])
-    for found in re.finditer(r"^```(\w+)\n(.*?)^```$", README, re.S | re.M)
+    (f"{name}:{text.count(chr(10), 0, found.start()) + 1}", found[1], found[2])
+    for name, text in DOCUMENTS.items()
+    for found in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.S | re.M)
 ]
 
 
 def blocks(language: str) -> list[Any]:
-    return [pytest.param(text, id=f"line{line}") for line, lang, text in BLOCKS if lang == language]
+    return [pytest.param(text, id=place) for place, lang, text in BLOCKS if lang == language]
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_block_names_a_language_that_is_tried() -> None:
-    assert README.count("```") == 2 * len(BLOCKS)
+    assert sum(text.count("```") for text in DOCUMENTS.values()) == 2 * len(BLOCKS)
     assert {language for _, language, _ in BLOCKS} == {"python", "yaml", "bash"}
 
 
@@ -77,7 +81,7 @@ def test_python_runs_as_it_stands(
 def test_yaml_is_a_configuration_without_a_mistake(text: str) -> None:
     report = loading.check_text(text, "README.md")
     assert report.problems == () and report.config is not None
-    assert report.config.aliases["fast"].concurrency == 50
+    assert "concurrency" not in text or report.config.aliases["fast"].concurrency == 50
 
 
 @pytest.mark.parametrize("text", blocks("bash"))

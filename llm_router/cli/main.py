@@ -11,6 +11,7 @@ import click
 from llm_router.cli.ask import MISUSED, check, complete, explain, init
 from llm_router.cli.demo import demo, sandbox
 from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
+from llm_router.cli.tasks import embed, image, rerank, search, speak, transcribe
 from llm_router.cli.terminal import say
 from llm_router.errors import ConfigurationError, LLMRouterError
 
@@ -57,7 +58,8 @@ def main() -> None:
 
 
 for command in (
-    demo, complete, explain, check, init, sandbox, logs, show, report, reconcile, purge, db,
+    demo, complete, embed, rerank, image, speak, transcribe, search, explain, check, init,
+    sandbox, logs, show, report, reconcile, purge, db,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -55,9 +55,9 @@ def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     click.echo(visible(text), err=err, nl=nl)
 
 
-def say_json(value: Any, default: Callable[[Any], str] = str) -> None:
+def say_json(value: Any, default: Callable[[Any], str] = str, indent: int | None = 2) -> None:
     """Print *value* as JSON, *default* writing what JSON has no form for; it says what came."""
-    say(json.dumps(value, indent=2, default=default, ensure_ascii=False))
+    say(json.dumps(value, indent=indent, default=default, ensure_ascii=False))
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], style: Format, title: str | None = None) -> None:

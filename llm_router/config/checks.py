@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from llm_router.config.findings import Finding, Path
 from llm_router.errors import MissingCredentialsError
 from llm_router.options.openrouter import openrouter_problems
+from llm_router.options.policy import allowed_by_both, names_of
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import did_you_mean
 from llm_router.options.values import check_values
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 AZURE_API_VERSION = "2024-10-21"
 """The newest version of Azure's API that is not a preview; a row's `api_version` wins."""
 _MOST_LOOPS = 20
+_TRUE = ("true", "yes", "on", "1")
+"""How a variable may spell it: as pydantic reads it."""
 
 
 def check(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -37,6 +40,9 @@ def check(data: Mapping[str, Any]) -> Iterator[Finding]:
     for name, row in aliases.items():
         yield from _check_alias(data, name, _mapping(row))
     yield from _check_loops(aliases)
+    if policy := _demands(data):
+        for name, row in aliases.items():
+            yield from _check_under_policy(data, policy, ("aliases", name), _mapping(row))
     default = _default_provider(data)
     if isinstance(default, str) and providers and default not in providers:
         hint = did_you_mean(default, providers)
@@ -56,6 +62,22 @@ def notes(config: RouterConfig) -> Iterator[Finding]:
             yield Finding(("providers", name, "base_url"), message, "note")
         if said := _note_of_kind(row, row.kind(name)):
             yield Finding(("providers", name), *said)
+    if config.policy.preferences:
+        yield Finding(("policy",), _who_is_left(config), "note")
+
+
+def _who_is_left(config: RouterConfig) -> str:
+    """Return which provider rows are asked under the policy, and which are not."""
+    told: list[str] = []
+    trusted: list[str] = []
+    refused: list[str] = []
+    for name, row in config.providers.items():
+        if row.kind(name) == "openrouter":
+            told.append(f"{name} at {row.base_url}" if row.base_url else name)
+        else:
+            (trusted if row.trusted else refused).append(name)
+    groups = {"told with every request": told, "trusted": trusted, "never asked": refused}
+    return "; ".join(f"{words}: {', '.join(names)}" for words, names in groups.items() if names)
 
 
 def _note_of_kind(row: ProviderConfig, kind: str) -> tuple[str, Literal["warning", "note"]] | None:
@@ -92,6 +114,11 @@ def missing_credentials(
         env_var=variable,
         hint=fix,
     )
+
+
+def is_refused(kind: str, trusted: Any) -> bool:
+    """Return whether a policy keeps a provider of this kind from being asked: it has no word."""
+    return kind != "openrouter" and str(trusted).lower() not in _TRUE
 
 
 def travels_in_clear(url: str) -> bool:
@@ -164,6 +191,38 @@ def _check_options(path: Path, row: Mapping[str, Any]) -> Iterator[Finding]:
         normalise_reasoning(params.get("reasoning"), params.get("max_tokens"))
     except (TypeError, ValueError) as error:
         yield Finding((*path, "params"), str(error))
+
+
+def _check_under_policy(
+    data: Mapping[str, Any], policy: Mapping[str, Any], path: Path, row: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Yield each model that the policy keeps from being asked, and each `only` that it empties."""
+    providers = _mapping(data.get("providers"))
+    for inside, model in _references(row):
+        prefix, slash, _ = model.partition("/")
+        name = prefix if prefix in providers else _default_provider(data) or prefix
+        written = _mapping(providers.get(name))
+        if slash and is_refused(str(written.get("litellm") or name), written.get("trusted")):
+            message = (
+                f"the policy cannot be told to {name!r}, which is not OpenRouter: {model!r} is "
+                f"never asked; write `trusted: true` in providers.{name} if it may see the data"
+            )
+            yield Finding((*path, *inside), message)
+    fallbacks = enumerate(_list(row.get("fallbacks")))
+    items: list[tuple[Path, Any]] = [(path, row)]
+    items += [((*path, "fallbacks", number), item) for number, item in fallbacks]
+    for place, item in items:
+        only = names_of(_mapping(_mapping(item).get("openrouter")).get("provider"), "only")
+        if only and policy.get("only") and not allowed_by_both(policy["only"], only):
+            message = f"the policy leaves nobody of {', '.join(only)}"
+            yield Finding((*place, "openrouter", "provider", "only"), message)
+
+
+def _demands(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the policy in *data* demands; nothing where it is none."""
+    policy = _mapping(data.get("policy"))
+    nothing = ("allow", "false", "", "none", "()", "[]")
+    return {name: value for name, value in policy.items() if str(value).lower() not in nothing}
 
 
 def _check_loops(aliases: Mapping[str, Any]) -> Iterator[Finding]:

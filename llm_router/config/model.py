@@ -141,6 +141,8 @@ class ProviderConfig(_Part):
     """The best way this provider serves a schema, where it is known."""
     prices: dict[str, PriceConfig] = Field(default_factory=dict)
     """By model; makes `cost.total` a local figure for providers that report none."""
+    trusted: bool = False
+    """Whether it may be asked under a `policy`, which only OpenRouter can be told."""
 
     @property
     def key(self) -> str:
@@ -217,6 +219,25 @@ class AliasConfig(_Part):
     """Of `embed`: how many texts a request has at most (96); fewer once an upstream says so."""
 
 
+class PolicyConfig(_Part):
+    """Who may see what is sent. Part of every request to OpenRouter; a call can only narrow it."""
+
+    zdr: bool = False
+    """True: only endpoints with zero data retention."""
+    data_collection: Literal["allow", "deny"] = "allow"
+    """`deny`: only upstreams that neither keep nor train on what they are sent."""
+    only: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """No other upstreams, by slug (`amazon-bedrock`); empty: all."""
+    ignore: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Never these upstreams."""
+
+    @property
+    def preferences(self) -> dict[str, Any]:
+        """The policy in OpenRouter's words; empty where it forbids nothing."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        return {name: value for name, value in said.items() if value not in (False, "allow", [])}
+
+
 class RetentionConfig(_Part):
     """How many whole UTC days things are kept; None keeps them for ever."""
 
@@ -264,6 +285,7 @@ class Sections(_Part):
     defaults: Defaults = Defaults()
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
     aliases: dict[str, AliasConfig] = Field(default_factory=dict)
+    policy: PolicyConfig = PolicyConfig()
     ledger: Annotated[
         LedgerConfig | None,
         BeforeValidator(
@@ -285,7 +307,8 @@ class RouterConfig(Sections):
             super().__init__(**values)
         except ValidationError as error:
             raise refusal(explain(error, type(self), values)) from None
-        found = list(check(self.model_dump(include={"defaults", "providers", "aliases"})))
+        checked = {"defaults", "providers", "aliases", "policy"}
+        found = list(check(self.model_dump(include=checked)))
         if found:
             raise refusal(found)
 

@@ -29,12 +29,23 @@ def marked_messages(
     request: ProviderRequest, model: str, options: dict[str, Any]
 ) -> Sequence[Message]:
     """Return the messages of *request* with the marks it wants; *options* get the marked tools."""
-    messages, tools = request.messages, options.get("tools") or ()
+    messages: _Messages = [_in_last_block(message) for message in request.messages]
+    tools = options.get("tools") or ()
     if request.cache != "off":
         messages, tools = place_breakpoints(messages, tools, model, request.cache)
     if tools:
         options["tools"] = tools
     return messages
+
+
+def _in_last_block(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *message* with a mark of its whole (LiteLLM's form) in its last block."""
+    mark, parts = message.get("cache_control"), _parts(message)
+    if not mark or not parts:
+        return message
+    parts[-1] = {"cache_control": mark, **parts[-1]}  # the block's own mark, where it has one
+    rest = {name: value for name, value in message.items() if name != "cache_control"}
+    return {**rest, "content": parts}
 
 
 def place_breakpoints(

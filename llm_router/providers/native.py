@@ -105,7 +105,11 @@ class NativeProvider:
     async def _post(
         self, http: HttpClient, prepared: Prepared, answering: Callable[[str], None] | None
     ) -> aiohttp.ClientResponse:
-        """Send one request of any operation; tell the id of its answer as soon as it is known."""
+        """Send one request of any operation; tell the id of its answer as soon as it is known.
+
+        The one place where content leaves for a provider whose wire we read.
+        """
+        prepared = self._finished(prepared)
         body, headers = encode_json(prepared.body), prepared.headers
         if prepared.sign is not None:
             headers = {**headers, **await prepared.sign(prepared.url, body)}
@@ -114,6 +118,10 @@ class NativeProvider:
         if answering is not None and answer_id is not None:
             answering(answer_id)
         return response
+
+    def _finished(self, prepared: Prepared) -> Prepared:
+        """Return what goes out of *prepared*: the last word on a request of any operation."""
+        return prepared
 
     def _priced(self, answer: A, request: Asked) -> A:
         return priced(answer, stated(self._row, request.model))
@@ -125,7 +133,7 @@ class NativeProvider:
     def preview(self, request: ProviderRequest) -> RequestPreview:
         """Return the exact request, secrets masked. Needs `open()`; no I/O."""
         builder, _ = self._ready()
-        prepared = builder.build(request)
+        prepared = self._finished(builder.build(request))
         headers = masked(prepared.headers)
         if prepared.sign is not None:
             headers |= dict.fromkeys(prepared.sign.names, MASK)

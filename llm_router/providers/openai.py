@@ -75,9 +75,13 @@ class OpenAIProvider(NativeProvider):
         self, request: TaskRequest[Any], path: str, fields: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the body: what was asked and nothing else."""
-        given = {"model": request.model, **fields, "user": request.user}
+        given = {"model": self._named(request.model), **fields, "user": request.user}
         asked = {name: value for name, value in given.items() if value is not None}
         return asked | dict(request.extra_body)
+
+    def _named(self, model: str) -> str:
+        """Return the model's name on the wire."""
+        return model
 
     def _address(self, chat: str, path: str) -> str:
         base, found, query = chat.partition(CHAT)

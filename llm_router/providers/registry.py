@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_router.providers.bedrock import ConverseBuilder
 from llm_router.providers.foreign import (
@@ -20,7 +20,7 @@ from llm_router.wires.ollama import OllamaWire
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from llm_router.config.model import ProviderConfig
     from llm_router.providers.base import Chat
@@ -58,8 +58,8 @@ FOREIGN: dict[str, tuple[Callable[[str], Wire], type[ForeignBuilder]]] = {
 """Those with a wire of their own. A kind without a wire goes through LiteLLM's own call."""
 
 
-def build_provider(name: str, row: ProviderConfig) -> Chat:
-    """Return the provider for *row*."""
+def build_provider(name: str, row: ProviderConfig, policy: Mapping[str, Any] | None = None) -> Chat:
+    """Return the provider for *row*; *policy* goes into every request to OpenRouter."""
     kind = row.kind(name)
     wire = WIRES.get(kind)
     if row.path == "native" and kind in FOREIGN:
@@ -68,11 +68,11 @@ def build_provider(name: str, row: ProviderConfig) -> Chat:
     if wire is None or row.path == "acompletion":
         from llm_router.providers.acompletion.provider import AcompletionProvider
 
-        return AcompletionProvider(name, row, any_field=wire is not None)
+        return AcompletionProvider(name, row, any_field=wire is not None, policy=policy)
     if kind == "openrouter":
         from llm_router.providers.openrouter.provider import OpenRouterProvider
 
-        return OpenRouterProvider(name, row)
+        return OpenRouterProvider(name, row, policy=policy)
     from llm_router.providers.openai import OpenAIProvider
 
     return OpenAIProvider(name, row, OpenAIWire(kind))

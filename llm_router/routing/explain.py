@@ -38,6 +38,8 @@ class Explanation:
     candidates: tuple[Candidate, ...]
     on_error: Mapping[str, str]
     """What each kind of error does next: "retry", "next" or "stop"."""
+    policy: Mapping[str, Any]
+    """What the configuration's policy demands of every request; empty where there is none."""
 
     def to_dict(self) -> dict[str, Any]:
         return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from llm_router.config.checks import missing_credentials
+from llm_router.config.checks import is_refused, missing_credentials
 from llm_router.config.model import AliasConfig
-from llm_router.errors import ConfigurationError, UnknownAliasError
+from llm_router.errors import ConfigurationError, UnknownAliasError, UnsupportedFeatureError
 from llm_router.options.request import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from llm_router.config.model import RouterConfig
     from llm_router.options.request import Deployment
@@ -72,9 +72,10 @@ class Planner:
     def plan(self, requested: str, provider: str | None = None) -> Plan:
         """Return who may serve *requested*, an alias or `provider/model`.
 
-        Raises UnknownAliasError, ConfigurationError for an unknown provider, and
-        MissingCredentialsError when the first choice has no key: a set-up that is broken must
-        not live on its fallbacks unnoticed.
+        Raises UnknownAliasError, ConfigurationError for an unknown provider,
+        UnsupportedFeatureError for one that the policy refuses, and MissingCredentialsError when
+        the first choice has no key: a set-up that is broken must not live on its fallbacks
+        unnoticed.
         """
         if not isinstance(requested, str):
             raise TypeError(
@@ -95,6 +96,7 @@ class Planner:
         else:
             deployments, row = self._by_alias(requested), self._config.aliases[requested]
         rows = self._config.providers
+        self._refuse_untrusted(deployments)
         missing = {
             d.name: missing_credentials(d.provider, rows[d.provider], d.name) for d in deployments
         }
@@ -110,6 +112,20 @@ class Planner:
             slots={n: r.concurrency for n, r in rows.items() if r.concurrency},
             skipped={name: str(error) for name, error in missing.items() if error is not None},
         )
+
+    def _refuse_untrusted(self, deployments: Sequence[Deployment]) -> None:
+        """Raise UnsupportedFeatureError for a model that the policy keeps from being asked."""
+        if not self._config.policy.preferences:
+            return
+        for deployment in deployments:
+            name, row = deployment.provider, self._config.providers[deployment.provider]
+            if is_refused(row.kind(name), row.trusted):
+                raise UnsupportedFeatureError(
+                    f"the policy cannot be told to {name!r}, which is not OpenRouter",
+                    model=deployment.name,
+                    provider=name,
+                    hint=f"Write `trusted: true` in providers.{name} if it may see the data.",
+                )
 
     def _by_alias(self, alias: str) -> tuple[Deployment, ...]:
         try:

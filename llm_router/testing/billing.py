@@ -6,7 +6,8 @@ Tokens follow one simple rule, so that a test can foresee them:
   response formats in it, plus 4 tokens a message, plus 256 for each image, file, audio or video;
 - an answer is 1 token per 4 characters (rounded up) of its text, reasoning, refusal and tool calls;
 - each text to embed or to rank is 1 token per 4 characters (rounded up), the query too;
-- ranking up to 100 documents is one search unit.
+- ranking up to 100 documents is one search unit, an image one unit, a character to speak one, sound
+  one second per 16,000 bytes (rounded up), a web search of a chat one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
 _MEDIA_TOKENS = 256
 _MESSAGE_TOKENS = 4
 _LONG_TTL_FACTOR = Decimal("1.6")  # A write for 1 h costs 2 x input where one for 5 min costs 1.25.
+_UNTOLD = (
+    "app_id", "cache_discount", "external_user", "http_referer", "moderation_latency",
+    "native_tokens_completion_images", "num_fetches", "num_input_audio_prompt",
+    "num_media_completion", "num_media_prompt", "num_search_results", "preset_id",
+    "provider_responses", "request_id", "router", "service_tier", "session_id", "user_agent",
+    "web_search_engine", "workspace_id",
+)  # fmt: skip
 _MARK = "\ue000decimal:"
 _MARKED = re.compile(f'"{_MARK}([^"]*)"')
 
@@ -66,7 +75,7 @@ def texts_in(body: Mapping[str, Any]) -> list[str]:
     if body.get("messages"):
         return []
     ranked = [body["query"], *body["documents"]] if "documents" in body else []
-    given = body.get("input") or ranked
+    given = body.get("input") or body.get("prompt") or ranked
     one = isinstance(given, str) or (given and isinstance(given[0], int))
     return [text if isinstance(text, str) else dumps(text) for text in ([given] if one else given)]
 
@@ -96,7 +105,7 @@ class Tokens:
     written: int = 0
     written_for_hour: bool = False
     units: int = 0
-    """What the operation counts beside tokens: search units."""
+    """What the operation counts beside tokens, as this module says."""
 
     def charged(self, model: SandboxModel) -> tuple[Decimal, Decimal]:
         """Return what the prompt and the answer cost, in USD, at the catalogue's prices."""
@@ -114,13 +123,15 @@ class Tokens:
 def usage_of(tokens: Tokens, model: SandboxModel, *, is_byok: bool) -> dict[str, Any]:
     """Return the wire's `usage` object. Under BYOK the cost is the fee alone, which is 0."""
     prompt, completion = tokens.charged(model)
+    cost = Decimal(0) if is_byok else prompt + completion
     if model.output == "rerank":
-        cost = Decimal(0) if is_byok else prompt + completion
         return {"total_tokens": tokens.prompt, "search_units": tokens.units, "cost": cost}
+    if model.output == "transcription":
+        return {"seconds": tokens.units, "cost": cost}
     usage = {
         "prompt_tokens": tokens.prompt,
         "total_tokens": tokens.prompt + tokens.completion,
-        "cost": Decimal(0) if is_byok else prompt + completion,
+        "cost": cost,
         "is_byok": is_byok,
         "cost_details": {
             "upstream_inference_cost": prompt + completion,
@@ -143,7 +154,15 @@ def usage_of(tokens: Tokens, model: SandboxModel, *, is_byok: bool) -> dict[str,
             "image_tokens": 0,
             "audio_tokens": 0,
         },
+        **_searched(tokens, model),
     }
+
+
+def _searched(tokens: Tokens, model: SandboxModel) -> dict[str, Any]:
+    if model.output != "text" or not tokens.units:
+        return {}
+    counted = ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
+    return {"server_tool_use_details": dict.fromkeys(counted, tokens.units)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +186,7 @@ class Bill:
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     api_type: str = "completions"
+    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     recorded_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -177,15 +197,15 @@ class Bill:
     def to_wire(self) -> dict[str, Any]:
         """Return the `data` of `GET /generation`."""
         tokens = self.tokens
-        return {
+        return dict.fromkeys(_UNTOLD) | {
             "id": self.generation_id,
+            "created_at": self.created_at,
             "upstream_id": f"chatcmpl-{self.generation_id[-12:]}",
             "model": self.model,
             "provider_name": self.provider,
             "total_cost": self.cost,
             "usage": self.cost,
             "upstream_inference_cost": self.upstream_cost,
-            "cache_discount": None,
             "is_byok": self.is_byok,
             "tokens_prompt": tokens.prompt,
             "tokens_completion": tokens.completion,
@@ -200,7 +220,8 @@ class Bill:
             "latency": 5,
             "generation_time": 5,
             "api_type": self.api_type,
-            "provider_responses": None,
+            "origin": "",
+            "data_region": "global",
         }
 
 

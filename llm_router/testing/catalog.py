@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 Caching = Literal["none", "automatic", "explicit"]
-Output = Literal["text", "embeddings", "rerank"]
+Output = Literal["text", "embeddings", "rerank", "image", "speech", "transcription"]
 
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
 _TOOLS = ("tools", "tool_choice")
@@ -16,6 +16,10 @@ _THINKING = ("reasoning", "include_reasoning")
 _DOCUMENTS = ("text", "image", "file")
 _VARIANTS = ("free", "nitro", "floor", "online", "exacto", "extended", "thinking")
 _CREATED = 1_750_000_000
+_UNMEASURED = (
+    "max_prompt_tokens", "quantization", "uptime_last_5m", "uptime_last_1d", "latency_last_30m",
+    "throughput_last_30m",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ _ALIBABA = Upstream(name="Alibaba", slug="alibaba", cancels=False)
 _DEEPINFRA = Upstream(name="DeepInfra", slug="deepinfra")
 _MISTRAL = Upstream(name="Mistral", slug="mistral", cancels=False)
 _COHERE = Upstream(name="Cohere", slug="cohere", cancels=False)
+_SEED = Upstream(name="Seed", slug="seed", cancels=False)
 _MINIMAX = Upstream(name="Minimax", slug="minimax", cancels=False)
 
 
@@ -70,8 +75,9 @@ class SandboxModel:
     """Of a model for embeddings: how long its vectors are."""
     most_inputs: int | None = None
     """Of a model for embeddings: how many texts a request may have; None is any number."""
-    unit_price: str = "0"
-    """USD for each search unit, where the operation counts them."""
+    unit_price: str = "0.005"
+    """USD for each unit that the operation counts: an image, a character to speak, a second of
+    sound, a search unit; of text models a web search."""
 
     @property
     def echoed(self) -> str:
@@ -106,8 +112,37 @@ class SandboxModel:
             },
             "per_request_limits": None,
             "supported_parameters": list(self.supports),
+            "supported_voices": None,
             "default_parameters": None,
+            "links": {"details": f"/api/v1/models/{self.echoed}/endpoints"},
         }
+
+    def endpoints(self) -> dict[str, Any]:
+        """Return the `data` of `GET /models/{author}/{slug}/endpoints`."""
+        model = self.to_wire()
+        shared = {
+            "model_id": self.id,
+            "model_name": model["name"],
+            "context_length": self.context_length,
+            "max_completion_tokens": self.max_completion_tokens,
+            "pricing": model["pricing"],
+            "supported_parameters": model["supported_parameters"],
+            "supports_implicit_caching": self.caching == "automatic",
+            "status": 0,
+            "uptime_last_30m": 100,
+            **dict.fromkeys(_UNMEASURED),
+        }
+        rows = [
+            {
+                "name": f"{up.name} | {self.echoed}",
+                "provider_name": up.name,
+                "tag": up.slug,
+                **shared,
+            }
+            for up in self.upstreams
+        ]
+        told = {key: model[key] for key in ("id", "name", "created", "architecture")}
+        return {**told, "description": "", "endpoints": rows}
 
 
 # fmt: off
@@ -172,6 +207,15 @@ CATALOG: tuple[SandboxModel, ...] = (
     SandboxModel(
         id="cohere/rerank-v3.5", upstreams=(_COHERE,), prompt="0", context_length=4096,
         supports=(), output="rerank", unit_price="0.001"),
+    SandboxModel(
+        id="bytedance-seed/seedream-4.5", upstreams=(_SEED,), prompt="0", context_length=4096,
+        supports=(), output="image", unit_price="0.04"),
+    SandboxModel(
+        id="openai/gpt-4o-mini-tts", upstreams=(_OPENAI,), prompt="0", context_length=4096,
+        supports=(), output="speech", unit_price="0.0000006"),
+    SandboxModel(
+        id="openai/whisper-1", upstreams=(_OPENAI,), prompt="0", context_length=4096,
+        supports=(), inputs=("audio",), output="transcription", unit_price="0.0001"),
 )
 # fmt: on
 

@@ -227,6 +227,145 @@ class ChatBody(Sampling):
     service_tier: Literal["auto", "default", "fast", "flex", "priority", "scale"] | None = None
 
 
+class InputText(Shape):
+    type: Literal["input_text", "output_text"]
+    text: str
+
+
+class InputFile(Shape):
+    type: Literal["input_image", "input_file", "input_audio", "input_video", "refusal"]
+    image_url: str | None = None
+
+
+Input = Annotated[InputText | InputFile, Field(discriminator="type")]
+
+
+class InputMessage(Shape):
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Input]
+
+
+class InputCall(CalledFunction):
+    type: Literal["function_call"]
+    call_id: str
+
+
+class InputResult(Shape):
+    type: Literal["function_call_output"]
+    call_id: str
+    output: str | list[Input]
+
+
+class InputReasoning(Shape):
+    type: Literal["reasoning"]
+
+
+class FlatTool(Function):
+    type: Literal["function"]
+
+
+class FlatChoice(FunctionName):
+    type: Literal["function"]
+
+
+class FlatSchema(JsonSchema):
+    type: Literal["json_schema"]
+
+
+class TextFormat(Shape):
+    format: Annotated[FlatSchema | OtherFormat, Field(discriminator="type")] | None = None
+
+
+class ResponsesBody(Sampling):
+    """The body of `/responses`, which keeps nothing."""
+
+    input: str | list[InputMessage | InputCall | InputResult | InputReasoning]
+    instructions: str | None = None
+    max_output_tokens: Count | None = None
+    text: TextFormat | None = None
+    tools: list[FlatTool | ServerTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | FlatChoice | ServerTool | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: Reasoning | None = None
+    store: Literal[False] | None = None
+    previous_response_id: None = None
+
+
+class FileBlock(Shape):
+    type: Literal["image", "document"]
+    source: dict[str, Any]
+
+
+class Thinking(Shape):
+    type: Literal["thinking", "redacted_thinking"]
+
+
+class ToolUse(Shape):
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class ToolResult(Shape):
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: str | list[Annotated[TextPart | FileBlock, Field(discriminator="type")]] | None = None
+
+
+class Turn(Shape):
+    role: Literal["user", "assistant"]
+    content: (
+        str
+        | list[
+            Annotated[
+                TextPart | FileBlock | Thinking | ToolUse | ToolResult, Field(discriminator="type")
+            ]
+        ]
+    )
+
+
+class OwnTool(Shape):
+    name: Name
+    description: str | None = None
+    input_schema: dict[str, Any]
+
+
+class Kind(Shape):
+    type: str
+
+
+class Choice(Shape):
+    type: Literal["auto", "any", "none"]
+
+
+class ToolChoice(Shape):
+    type: Literal["tool"]
+    name: str
+
+
+class OutputSchema(Shape):
+    type: Literal["json_schema"]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class OutputConfig(Shape):
+    format: OutputSchema | None = None
+
+
+class MessagesBody(Sampling):
+    """The body of `/messages`."""
+
+    messages: Annotated[list[Turn], Field(min_length=1)]
+    system: str | list[TextPart] | None = None
+    stop_sequences: list[str] | None = None
+    tools: list[OwnTool | Kind] | None = None
+    tool_choice: Annotated[Choice | ToolChoice, Field(discriminator="type")] | None = None
+    thinking: Kind | None = None
+    output_config: OutputConfig | None = None
+
+
 class Content(Shape):
     content: list[dict[str, Any]]
 
@@ -245,6 +384,35 @@ class RerankBody(Body):
     query: str
     documents: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
     top_n: Count | None = None
+
+
+class ImagesBody(Body):
+    """The body of `/images`."""
+
+    prompt: Annotated[str, Field(min_length=1)]
+    n: Annotated[int, Field(ge=1, le=10)] | None = None
+    size: str | None = None
+    aspect_ratio: str | None = None
+    quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] | None = None
+    input_references: Annotated[list[ImagePart], Field(max_length=16)] | None = None
+
+
+class SpeechBody(Body):
+    """The body of `/audio/speech`."""
+
+    input: Annotated[str, Field(min_length=1)]
+    voice: str | None = None
+    response_format: Literal["mp3", "pcm"] | None = None
+    speed: float | None = None
+
+
+class TranscriptionBody(Body):
+    """The body of `/audio/transcriptions`."""
+
+    input_audio: Sound
+    language: str | None = None
+    response_format: Literal["json", "verbose_json"] | None = None
+    timestamp_granularities: list[Literal["segment", "word"]] | None = None
 
 
 def read_body(raw: bytes, content_type: str, shape: type[Body]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 It serves what pydantic and strict mode say, and not all of JSON Schema: types, enum, const, local
 $ref, unions, formats, bounds, patterns, prefixItems, uniqueItems, additionalProperties, and an
-allOf of objects. Recursion is cut where the schema allows.
+allOf of objects. Like a model it reads a description as well: keywords that strict mode has not
+stand there (`(minLength: 10; uniqueItems: true)`). Recursion is cut where the schema allows.
 """
 
 from __future__ import annotations
@@ -21,17 +22,26 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
+# By format, encoding or media type; the number tells the items of a set apart.
 _FORMATS = {
-    "date-time": "2026-01-02T03:04:05Z",
-    "date": "2026-01-02",
-    "time": "03:04:05Z",
-    "duration": "PT1H",
-    "email": "ada@example.com",
-    "hostname": "example.com",
-    "ipv4": "192.0.2.1",
-    "ipv6": "2001:db8::1",
-    "uri": "https://example.com/",
-    "uuid": "00000000-0000-4000-8000-000000000001",
+    "date-time": "2026-01-02T03:04:{:02}Z",
+    "date": "2026-01-{:02}",
+    "time": "03:04:{:02}Z",
+    "duration": "PT{}H",
+    "email": "ada{}@example.com",
+    "hostname": "host{}.example.com",
+    **dict.fromkeys(("ipv4", "ipvanyaddress"), "192.0.2.{}"),
+    **dict.fromkeys(("ipv4network", "ipvanynetwork"), "192.0.{}.0/24"),
+    **dict.fromkeys(("ipv4interface", "ipvanyinterface"), "192.0.2.{}/24"),
+    "ipv6": "2001:db8::{}",
+    "ipv6network": "2001:db8:{}::/48",
+    "ipv6interface": "2001:db8::{}/64",
+    "uri": "https://example.com/{}",
+    "multi-host-uri": "postgresql://host{}.example.com/app",
+    "uuid": "00000000-0000-4000-8000-{:012}",
+    **{f"uuid{v}": f"00000000-0000-{v}000-8000-{{:012}}" for v in range(1, 9)},
+    **dict.fromkeys(("base64", "base64url"), "YWF{}"),
+    **dict.fromkeys(("application/json", "json-string"), "{}"),
 }
 _BOUNDS = {
     "minimum": operator.ge,
@@ -40,6 +50,11 @@ _BOUNDS = {
     "exclusiveMaximum": operator.lt,
 }
 _CLASSES = {"CATEGORY_DIGIT": "1", "CATEGORY_SPACE": " ", "CATEGORY_WORD": "a"}
+_DESCRIBED = (
+    "pattern", "format", "minLength", "maxLength", "contentEncoding", "contentMediaType",
+    "multipleOf", *_BOUNDS, "minItems", "maxItems", "uniqueItems", "minProperties",
+)  # fmt: skip
+_TOLD = re.compile(rf"\b({'|'.join(_DESCRIBED)}|items by position): ")
 _SHAPES = {"properties", "items", "anyOf", "oneOf", "allOf", "$ref"}
 _DEEPEST = 12
 
@@ -94,7 +109,8 @@ class _Builder:
         return self._typed(schema, refs)
 
     def _flat(self, schema: Schema, refs: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
-        """Resolve `$ref` and fold `allOf` into one schema."""
+        """Resolve `$ref` and fold `allOf` into one schema, with what descriptions tell."""
+        schema = _told(schema)
         while "$ref" in schema:
             name = schema["$ref"]
             if refs.count(name) > 2 or len(refs) > _DEEPEST:
@@ -111,7 +127,7 @@ class _Builder:
         target: Any = self._root
         for step in reference.removeprefix("#").split("/")[1:]:
             target = target[step.replace("~1", "/").replace("~0", "~")]
-        return target if isinstance(target, dict) else {}
+        return _told(target) if isinstance(target, dict) else {}
 
     def _branch(self, schema: Schema, key: str, refs: tuple[str, ...]) -> Any:
         branches = list(schema[key])
@@ -177,6 +193,17 @@ class _Builder:
         return items
 
 
+def _told(schema: Schema) -> Schema:
+    """Return *schema* with the keywords that stand in its description."""
+    text, at, told = schema.get("description", ""), 0, {}
+    while found := _TOLD.search(text, at):
+        at = found.end()
+        with contextlib.suppress(ValueError):
+            value, at = json.JSONDecoder().raw_decode(text, at)
+            told["prefixItems" if " " in found[1] else found[1]] = value
+    return {**told, **schema}
+
+
 def _recursing(refs: tuple[str, ...]) -> bool:
     return len(refs) != len(set(refs))
 
@@ -196,7 +223,8 @@ def _number(schema: Schema, *, whole: bool, step: int) -> int | float:
     starts = [math.ceil(start / unit) * unit for start in (Fraction(1), *bounds.values())]
     candidates = [start + unit * way for start in starts for way in (step, 1 + step, -1 - step)]
     if not whole and bounds and "multipleOf" not in schema:
-        candidates.append(sum(bounds.values(), Fraction(0)) / len(bounds))
+        low, middle = min(bounds.values()), sum(bounds.values(), Fraction(0)) / len(bounds)
+        candidates.append(low + (middle - low) / (1 + step))
     for value in candidates:
         if all(_BOUNDS[key](value, bound) for key, bound in bounds.items()):
             return int(value) if value.denominator == 1 else float(value)
@@ -205,17 +233,21 @@ def _number(schema: Schema, *, whole: bool, step: int) -> int | float:
 
 def _string(schema: Schema, variant: int) -> str:
     least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
-    known = _FORMATS.get(schema.get("format", ""))
-    if known is not None:
-        return known
+    for key in ("format", "contentEncoding", "contentMediaType"):
+        if schema.get(key) in _FORMATS:
+            return _FORMATS[schema[key]].format(variant + 1)
     text = f"text{variant or ''}".ljust(least, "x")
     text = text if len(text) <= most else text[len(text) - most :]
     pattern = schema.get("pattern", "")
     try:
-        spelled = _matching(pattern, least) if pattern else []
-        for candidate in (text, *spelled):
-            if least <= len(candidate) <= most and re.search(pattern, candidate):
-                return candidate
+        spelled = _matching(pattern, least + variant) if pattern else []
+        fitting = [
+            candidate
+            for candidate in (text, *spelled)
+            if least <= len(candidate) <= most and re.search(pattern, candidate)
+        ]
+        if fitting:
+            return fitting[variant % len(fitting)]
     except re.error as error:
         raise NoInstanceError(f"unreadable pattern {pattern!r}") from error
     raise NoInstanceError(f"no text found for the pattern {pattern!r}")
@@ -238,7 +270,7 @@ _SPELLING: dict[str, Callable[[Any, int], str]] = {
     "LITERAL": lambda value, _: chr(value),
     "NOT_LITERAL": lambda _value, _extra: "~",  # seldom what is excluded
     "ANY": lambda _value, _extra: "~",
-    "RANGE": lambda value, _: chr(value[0]),
+    "RANGE": lambda value, extra: chr(min(value[0] + extra, value[1])),
     "CATEGORY": lambda value, _: _CLASSES.get(str(value), "-"),
     "NEGATE": lambda _value, _extra: "~",
     "IN": lambda value, extra: _spelled(value[:1], extra),

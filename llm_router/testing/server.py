@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 0.2
 _LARGEST_BODY = 64 * 2**20
-_USAGE = b'"usage":{'
+_COST = b'"cost":'
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Server:
             received.disconnected = not self.closing.is_set()
             answer = sending.billed
             if answer is not None and answer.id not in self.service.bills:
-                events = sum(piece.startswith(b"data: ") for piece in sent)
+                events = sum(b"data: " in piece for piece in sent)
                 self.service.record(answer.cancelled_bill(events))
             # A client that leaves is no defect of the server: aiohttp would log a traceback.
             raise asyncio.CancelledError from None
@@ -119,7 +119,7 @@ class Server:
         for number, step in enumerate(sending.steps, 1):
             if isinstance(step, bytes):
                 # Billed before the client can have read the end, and ask for the bill.
-                if _USAGE in step or number == len(sending.steps):
+                if _COST in step or number == len(sending.steps):
                     self._bill(sending)
                 await response.write(step)
                 sent.append(step)

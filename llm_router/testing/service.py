@@ -27,8 +27,13 @@ from llm_router.testing.requests import (
     Body,
     ChatBody,
     EmbeddingsBody,
+    ImagesBody,
+    MessagesBody,
     RefusedError,
     RerankBody,
+    ResponsesBody,
+    SpeechBody,
+    TranscriptionBody,
     read_body,
 )
 from llm_router.testing.schema_instances import NoInstanceError
@@ -41,6 +46,7 @@ from llm_router.testing.sending import (
     http_fault_sending,
     raw_sending,
 )
+from llm_router.testing.skins import Completions, Messages, Responses, Skin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +54,21 @@ if TYPE_CHECKING:
     from llm_router.testing.catalog import Output
 
 PREFIX = "/api/v1"
+_KEY = {
+    "label": "sk-or-v1-san...box",
+    "is_free_tier": False,
+    "is_management_key": False,
+    "is_provisioning_key": False,
+    "include_byok_in_limit": False,
+    "allowed_data_regions": ["global"],
+    "budgets": [],
+    "free_model_daily_requests": {"limit": 50, "remaining": 50, "used": 0},
+    "rate_limit": {"requests": -1, "interval": "10s", "note": "Deprecated"},
+    **dict.fromkeys((
+        "limit", "limit_remaining", "limit_reset", "expires_at", "effective_budget",
+        "creator_user_id", "organization_id", "workspace_id",
+    )),
+}  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,44 +88,81 @@ class Service:
 
     def respond(self, received: ReceivedRequest, key: str | None, raw: bytes) -> Sending:
         """Return the response to a request; *received* is told its body and its fault."""
+        skin = None
         try:
             endpoint, names = _endpoint(received)
-            if not endpoint.public and key != f"Bearer {self.api_key}":
-                text = "User not found." if key else "Missing Authentication header"
-                raise RefusedError(401, text, named=False)
-            if endpoint.body is not None:
-                kind = received.headers.get("Content-Type", "")
-                received.body = read_body(raw, kind, endpoint.body)
-            return endpoint.answer(self, received, *names)
+            skin = endpoint.skin
+            sending = self._answered(endpoint, received, key, raw, names)
         except RefusedError as refused:
-            return refusal(refused)
+            sending = refusal(refused)
         except NoInstanceError as error:
             text = f"The sandbox cannot answer in this schema, script a reply: {error}"
-            return refusal(RefusedError(400, text))
+            sending = refusal(RefusedError(400, text))
         except RecursionError:
-            return refusal(RefusedError(400, "The body is nested too deeply"))
+            sending = refusal(RefusedError(400, "The body is nested too deeply"))
+        return skin(received.body or {}).dressed(sending) if skin else sending
+
+    def _answered(
+        self,
+        endpoint: Endpoint,
+        received: ReceivedRequest,
+        key: str | None,
+        raw: bytes,
+        names: list[str],
+    ) -> Sending:
+        if not endpoint.public and key != f"Bearer {self.api_key}":
+            text = "User not found." if key else "Missing Authentication header"
+            raise RefusedError(401, text, named=False)
+        if endpoint.body is not None:
+            kind = received.headers.get("Content-Type", "")
+            received.body = read_body(raw, kind, endpoint.body)
+        if endpoint.skin is not None:
+            return endpoint.answer(self, received, endpoint.skin.chat(received.body))
+        return endpoint.answer(self, received, *names)
 
     def record(self, bill: Bill) -> None:
         self.bills[bill.generation_id] = bill
 
     def models(self, received: ReceivedRequest) -> Sending:
-        wanted = {*_query(received, "output_modalities", "text").split(",")}
-        data = [m.to_wire() for m in self.catalog.models if wanted & {m.output, "all"}]
+        data = [model.to_wire() for model in self._listed(received)]
         return _json({"data": data, "total_count": len(data), "links": {"next": None}})
 
+    def count_models(self, received: ReceivedRequest) -> Sending:
+        return _json({"data": {"count": len(self._listed(received))}})
+
+    def _listed(self, received: ReceivedRequest) -> list[SandboxModel]:
+        wanted = {*_query(received, "output_modalities", "text").split(",")}
+        return [model for model in self.catalog.models if wanted & {model.output, "all"}]
+
+    def model(self, received: ReceivedRequest, author: str, slug: str) -> Sending:
+        return _json({"data": self._named(author, slug).to_wire()})
+
+    def endpoints(self, received: ReceivedRequest, author: str, slug: str) -> Sending:
+        return _json({"data": self._named(author, slug).endpoints()})
+
+    def _named(self, author: str, slug: str) -> SandboxModel:
+        model = self.catalog.find(f"{author}/{slug}")
+        if model is None:
+            raise RefusedError(404, f"Model {author}/{slug} not found", named=False)
+        return model
+
+    def providers(self, received: ReceivedRequest) -> Sending:
+        upstreams = dict.fromkeys(up for model in self.catalog.models for up in model.upstreams)
+        unknown = dict.fromkeys(("privacy_policy_url", "terms_of_service_url", "status_page_url"))
+        return _json({"data": [{"name": up.name, "slug": up.slug, **unknown} for up in upstreams]})
+
     def key_details(self, received: ReceivedRequest) -> Sending:
-        bills = self.bills.values()
-        used = sum((bill.cost for bill in bills), Decimal(0))
-        data = {
-            "label": "sk-or-v1-san...box",
-            **dict.fromkeys(("limit", "limit_remaining", "limit_reset")),
-            "usage": used,
-            "usage_daily": used,
-            "byok_usage": sum((bill.upstream_cost for bill in bills), Decimal(0)),
-            "is_free_tier": False,
-            "is_management_key": False,
-        }
-        return _json({"data": data})
+        used = {"usage": self._spent("cost"), "byok_usage": self._spent("upstream_cost")}
+        spans = ("", "_daily", "_weekly", "_monthly")
+        spent = {f"{name}{span}": amount for name, amount in used.items() for span in spans}
+        return _json({"data": _KEY | spent})
+
+    def credits(self, received: ReceivedRequest) -> Sending:
+        """Answer as to a management key; OpenRouter refuses others."""
+        return _json({"data": {"total_credits": 100, "total_usage": self._spent("cost")}})
+
+    def _spent(self, part: str) -> Decimal:
+        return sum((getattr(bill, part) for bill in self.bills.values()), Decimal(0))
 
     def generation(self, received: ReceivedRequest) -> Sending:
         wanted = _query(received, "id", "")
@@ -118,9 +176,13 @@ class Service:
             raise RefusedError(404, f"Generation {wanted} not found", named=False)
         return _json({"data": bill.to_wire()})
 
-    def chat(self, received: ReceivedRequest) -> Sending:
-        """Try the model and its fallbacks in order; the last refusal is the answer."""
-        body = {key: value for key, value in received.body.items() if key != "input"}
+    def chat(self, received: ReceivedRequest, asked: Mapping[str, Any] | None = None) -> Sending:
+        """Try the model and its fallbacks in order; the last refusal is the answer.
+
+        *asked* is the chat that a request of another wire asks for.
+        """
+        asked = received.body if asked is None else asked
+        body = {key: value for key, value in asked.items() if key != "input"}
         if not body.get("messages"):
             if not body.get("prompt"):
                 raise RefusedError(400, 'Input required: specify "prompt" or "messages"')
@@ -150,12 +212,9 @@ class Service:
                 raise RefusedError(
                     400, f"batch size is invalid, it should not be larger than {model.most_inputs}"
                 )
-        return self._task(received, "embeddings", EmbeddingsBody)
+        return self.task(received, "embeddings", EmbeddingsBody)
 
-    def rerank(self, received: ReceivedRequest) -> Sending:
-        return self._task(received, "rerank", RerankBody)
-
-    def _task(self, received: ReceivedRequest, output: Output, shape: type[Body]) -> Sending:
+    def task(self, received: ReceivedRequest, output: Output, shape: type[Body]) -> Sending:
         """Answer a request that is no chat: one model, and none of a chat's fields."""
         unknown = ChatBody.model_fields.keys() - shape.model_fields.keys()
         body = {key: value for key, value in received.body.items() if key not in unknown}
@@ -212,15 +271,33 @@ class Endpoint:
     """A method of `Service`: it takes the request, and the names in the path."""
     body: type[Body] | None = None
     public: bool = False
+    skin: type[Skin] | None = None
+
+
+def _task(output: Output, shape: type[Body]) -> Endpoint:
+    return Endpoint(lambda service, received: service.task(received, output, shape), shape)
 
 
 _ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "/chat/completions": {"POST": Endpoint(Service.chat, ChatBody)},
+    "/completions": {"POST": Endpoint(Service.chat, ChatBody, skin=Completions)},
+    "/responses": {"POST": Endpoint(Service.chat, ResponsesBody, skin=Responses)},
+    "/messages": {"POST": Endpoint(Service.chat, MessagesBody, skin=Messages)},
     "/embeddings": {"POST": Endpoint(Service.embeddings, EmbeddingsBody)},
-    "/rerank": {"POST": Endpoint(Service.rerank, RerankBody)},
+    "/rerank": {"POST": _task("rerank", RerankBody)},
+    "/images": {"POST": _task("image", ImagesBody)},
+    "/audio/speech": {"POST": _task("speech", SpeechBody)},
+    "/audio/transcriptions": {"POST": _task("transcription", TranscriptionBody)},
     "/models": {"GET": Endpoint(Service.models, public=True)},
+    "/models/count": {"GET": Endpoint(Service.count_models, public=True)},
+    "/models/user": {"GET": Endpoint(Service.models)},
+    "/models/*/*/endpoints": {"GET": Endpoint(Service.endpoints, public=True)},
+    "/model/*/*": {"GET": Endpoint(Service.model, public=True)},
+    "/providers": {"GET": Endpoint(Service.providers, public=True)},
     "/generation": {"GET": Endpoint(Service.generation)},
     "/key": {"GET": Endpoint(Service.key_details)},
+    "/auth/key": {"GET": Endpoint(Service.key_details)},
+    "/credits": {"GET": Endpoint(Service.credits)},
 }
 _PATHS = [
     (re.compile(PREFIX + template.replace("*", "([^/]+)")), methods)
@@ -264,7 +341,8 @@ def _unserved(request: ChatRequest, model: SandboxModel) -> Fault | None:
     forced = body.get("tool_choice") not in (None, "auto", "none")
     if forced and "tool_choice" not in model.supports:
         return "no_tool_choice_endpoints"
-    form = str((body.get("response_format") or {}).get("type"))
+    asked = body.get("response_format")
+    form = str(asked.get("type")) if isinstance(asked, dict) else ""  # of sound it is a word
     needed = {"json_schema": "structured_outputs", "json_object": "response_format"}.get(form)
     if needed and wanted.get("require_parameters") and needed not in model.supports:
         return "no_parameter_endpoints"

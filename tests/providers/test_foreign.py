@@ -474,6 +474,15 @@ def test_the_beta_that_a_body_needs_is_asked_for_beside_the_rows_own() -> None:
     assert row.build(ask(MODELS["anthropic"])).headers["Anthropic-Beta"] == "mine-2026"
 
 
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-5", "claude-opus-4-7"])
+def test_a_plain_request_has_the_headers_that_the_same_one_in_parts_has(model: str) -> None:
+    params = {"max_tokens": 100_000, "temperature": 1}
+    in_parts = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+    plain = [{"role": "user", "content": "Hello"}]
+    shown = [built("anthropic", model, messages=m, params=params) for m in (plain, in_parts, plain)]
+    assert len({json.dumps(dict(made.headers)) for made in shown}) == 1
+
+
 # --- parts of messages ----------------------------------------------------------------------
 
 

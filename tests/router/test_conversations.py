@@ -164,3 +164,22 @@ async def test_a_contradiction_is_refused_before_anything_is_sent(
     with pytest.raises(TypeError, match="not a pydantic model"):
         await router.complete(CLAUDE, "Hi", tools=[int])
     assert not sandbox.chat_requests
+
+
+async def test_a_mark_of_a_whole_message_moves_to_its_last_block_when_it_is_sent() -> None:
+    mark, own = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}
+    blocks = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": own}]
+    given: list[Any] = [
+        {"role": "system", "content": "Be brief.", "cache_control": mark},
+        {"role": "user", "content": blocks, "cache_control": mark},
+    ]
+    row = {"model": "openrouter/openai/gpt-4o-mini"}
+    with Sandbox() as sandbox:
+        provider = {"api_key": sandbox.api_key, "base_url": sandbox.base_url}
+        config = {"providers": {"openrouter": provider}, "aliases": {"fast": row}}
+        async with Router.from_dict(config) as router:
+            await router.complete("fast", given)
+        sent = sandbox.chat_requests[0].body["messages"]
+    text = {"type": "text", "text": "Be brief.", "cache_control": mark}
+    assert sent == [{"role": "system", "content": [text]}, {"role": "user", "content": blocks}]
+    assert given[1]["content"] is blocks and given[0]["cache_control"] == mark

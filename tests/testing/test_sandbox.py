@@ -616,7 +616,7 @@ async def test_media_and_tool_calls_count_as_tokens(client: Client) -> None:
 
 
 async def test_a_path_or_body_it_does_not_know_is_an_error_in_json(client: Client) -> None:
-    assert (await client.get("/credits"))[0] == 404
+    assert (await client.get("/activity"))[0] == 404
     url = f"{client.sandbox.base_url}/chat/completions"
     async with client.session.post(url, data=b"{") as response:
         assert response.status == 400

@@ -113,6 +113,24 @@ def test_the_instance_is_valid_for_the_schema(schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("A name (minLength: 10; maxLength: 12)", {"minLength": 10, "maxLength": 12}),
+        ('(format: "uri") (null means left out)', {"format": "uri"}),
+        ('(pattern: "^(?!x)[a-z]{3}$")', {"pattern": "^[a-z]{3}$"}),
+        ("Remember: pattern: any; format: {broken", {}),
+    ],
+)
+def test_keywords_are_read_in_a_description_when_strict_mode_has_none(
+    told: str, meant: dict[str, Any]
+) -> None:
+    made = instance({"type": "string", "description": told})
+
+    Draft202012Validator({"type": "string", **meant}).validate(made)
+    assert made == instance({"type": "string", **meant})
+
+
+@pytest.mark.parametrize(
     "schema",
     [
         False,

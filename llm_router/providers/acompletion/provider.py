@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.config.checks import missing_credentials
 from llm_router.errors import UnsupportedFeatureError
+from llm_router.options.policy import under_policy
 from llm_router.options.request import RequestPreview
 from llm_router.providers.acompletion.errors import translate
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import Secret
 from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
 from llm_router.providers.native import priced, secrets_of, stated
-from llm_router.providers.openrouter.provider import asked_options, attribution
-from llm_router.providers.openrouter.tasks import wire_model
+from llm_router.providers.openrouter.provider import asked_options, attribution, wire_model
 from llm_router.providers.requests import (
     STAND_IN,
     config_of,
@@ -48,7 +48,7 @@ from llm_router.providers.stream import EventStream
 from llm_router.wires.openai import OpenAIWire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Mapping
 
     from llm_router.answers.completion import Completion
     from llm_router.answers.models import ModelInfo
@@ -63,12 +63,20 @@ _STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage":
 class AcompletionProvider:
     """A row served by LiteLLM. *any_field*: its wire takes what LiteLLM does not list."""
 
-    def __init__(self, name: str, row: ProviderConfig, *, any_field: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        row: ProviderConfig,
+        *,
+        any_field: bool,
+        policy: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
         self.secrets: tuple[str, ...] = secrets_of(row, row.key)
         self._row = row
         self._kind = row.kind(name)
         self._any_field = any_field
+        self._policy = policy or {}
         self._wire = OpenAIWire(self._kind)
         self._litellm: Any = None
 
@@ -142,6 +150,8 @@ class AcompletionProvider:
         """
         if self._kind == "openrouter":
             model, extra = wire_model(request.model), asked_options(request)
+            if self._policy:
+                extra = {**under_policy(self._policy, "/chat/completions", extra)}
             known: dict[str, Any] = {}
             messages = copied(marked_messages(request, model, extra))
         else:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from llm_router.answers.answer import Answer
 from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.errors import ProviderError, ProviderTimeoutError
+from llm_router.options.policy import under_policy
 from llm_router.options.reasoning import normalise_reasoning
 from llm_router.options.request import refuse_ours
 from llm_router.providers.caching import marked_messages
@@ -23,7 +24,7 @@ from llm_router.providers.http import Secret
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import read_generation
-from llm_router.providers.openrouter.tasks import OpenRouterTasks, wire_model
+from llm_router.providers.openrouter.tasks import OpenRouterTasks
 from llm_router.providers.requests import STAND_IN, Prepared, dressed
 from llm_router.wires.error_words import error_class
 from llm_router.wires.openai import OpenAIWire
@@ -59,10 +60,12 @@ class OpenRouterProvider(OpenRouterTasks):
         name: str,
         row: ProviderConfig,
         *,
+        policy: Mapping[str, Any] | None = None,
         cache_dir: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(name, row, OpenAIWire("openrouter", clock))
+        self._policy = policy or {}
         self._base_url = (row.base_url or OPENROUTER_BASE_URL).removesuffix("/chat/completions")
         self.catalog = Catalog(self._base_url, self._fetch_models, folder=cache_dir, clock=clock)
 
@@ -78,6 +81,16 @@ class OpenRouterProvider(OpenRouterTasks):
         self._ready()
         self.catalog.touch()
         return await super()._send(request)
+
+    def _named(self, model: str) -> str:
+        return wire_model(model)
+
+    def _finished(self, prepared: Prepared) -> Prepared:
+        """Put the policy into a request of any operation, over whatever was asked for."""
+        if not self._policy:
+            return prepared
+        endpoint = prepared.url.removeprefix(self._base_url)
+        return replace(prepared, body=under_policy(self._policy, endpoint, prepared.body))
 
     def _priced(self, answer: A, request: Asked) -> A:
         """Add what the catalogue's prices make of the usage, where it is in memory."""
@@ -160,7 +173,7 @@ class OpenRouterBuilder:
         model = wire_model(request.model)
         asked = asked_options(request)
         messages = request.messages
-        if request.cache != "off":
+        if request.cache != "off" or any(turn.get("cache_control") for turn in messages):
             messages = marked_messages(request, model, asked)
         mapped = self._config.map_openai_params(
             {name: value for name, value in asked.items() if name not in _EDITED}, {}, model, False
@@ -191,6 +204,18 @@ def asked_options(request: ProviderRequest) -> dict[str, Any]:
     if request.stream:
         asked["stream"] = True
     return asked
+
+
+def wire_model(model: str) -> str:
+    """Return the model's name on the wire.
+
+    OpenRouter's own models are `openrouter/auto`, …: the row's prefix and their author read the
+    same, so a name without an author gets it back. Presets (`@preset/slug`) have no author.
+    """
+    author_and_slug = model.partition("@preset/")[0]
+    if author_and_slug and "/" not in author_and_slug:
+        return f"openrouter/{model}"
+    return model
 
 
 def attribution(app: AppConfig) -> dict[str, str]:

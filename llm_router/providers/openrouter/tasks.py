@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llm_router.errors import UnsupportedFeatureError
+from llm_router.options.policy import untaken_by
 from llm_router.options.request import refuse_ours
 from llm_router.providers.openai import CHAT, OpenAIProvider
 from llm_router.wires.audio import read_speech, read_transcription
@@ -34,14 +35,6 @@ if TYPE_CHECKING:
     from llm_router.options.request import TaskRequest
 
 _SEARCH = "openrouter:web_search"
-_AUDIO = frozenset({"options", "zdr", "data_collection"})
-_TAKEN = {
-    "/images": frozenset({"only", "order", "ignore", "sort", "allow_fallbacks", "options"}),
-    "/audio/speech": _AUDIO,
-    "/audio/transcriptions": _AUDIO,
-}
-"""The preferences of `provider` that an endpoint takes, where it does not take all."""
-_BINDING = frozenset({"zdr", "data_collection", "only", "ignore"})
 _CHAT_SIZES = ("1K", "2K", "4K")
 
 
@@ -111,7 +104,7 @@ class OpenRouterTasks(OpenAIProvider):
     ) -> dict[str, Any]:
         """Return the body, OpenRouter's own options in it."""
         _refuse_unheld(path, request.openrouter.get("provider") or {})
-        body = super()._body(request, path, fields) | {"model": wire_model(request.model)}
+        body = super()._body(request, path, fields)
         refuse_ours(over := {**request.openrouter, **request.extra_body})
         return body | over
 
@@ -137,24 +130,8 @@ def _drawing_chat(request: TaskRequest[ImageQuestion]) -> dict[str, Any]:
 
 def _refuse_unheld(path: str, preferences: Mapping[str, Any]) -> None:
     """Raise UnsupportedFeatureError for a preference that binds, and would not be held."""
-    taken = _TAKEN.get(path)
-    if taken is None:
-        return
-    for name in sorted(_BINDING & preferences.keys() - taken):
-        if preferences[name] not in (None, False, "allow", [], ()):
-            raise UnsupportedFeatureError(
-                f"OpenRouter's {path} has no field for provider.{name}: it would be ignored",
-                hint="Leave it out of this call's or alias's `openrouter`, if that may be.",
-            )
-
-
-def wire_model(model: str) -> str:
-    """Return the model's name on the wire.
-
-    OpenRouter's own models are `openrouter/auto`, …: the row's prefix and their author read the
-    same, so a name without an author gets it back. Presets (`@preset/slug`) have no author.
-    """
-    author_and_slug = model.partition("@preset/")[0]
-    if author_and_slug and "/" not in author_and_slug:
-        return f"openrouter/{model}"
-    return model
+    if untaken := untaken_by(path, preferences):
+        raise UnsupportedFeatureError(
+            f"OpenRouter's {path} cannot be told provider.{', '.join(sorted(untaken))}",
+            hint="Leave it out of this call's or alias's `openrouter`, if that may be.",
+        )

@@ -30,8 +30,8 @@ from llm_router.providers.importing import load_here
 from llm_router.providers.openrouter.provider import (
     OpenRouterBuilder,
     OpenRouterProvider,
+    wire_model,
 )
-from llm_router.providers.openrouter.tasks import wire_model
 from tests.providers.loopback import APP, KEY, asking, provider_at, serving
 
 TOOL = {
@@ -138,7 +138,9 @@ async def test_messages_arrive_as_they_were_given_and_stay_untouched() -> None:
     async with serving() as server, provider_at(server.url) as provider:
         for model in ("openai/gpt-4o", "qwen/qwen3-max", "anthropic/claude-haiku-4.5"):
             await provider.complete(asking(model, messages=messages))
-    assert [body["messages"] for body in server.posts] == [before] * 3
+    text = {"type": "text", "text": "Ünïcode 🎈", "cache_control": mark}
+    sent = [*before[:-1], {"role": "user", "content": [text]}]
+    assert [body["messages"] for body in server.posts] == [sent] * 3
     assert messages == before
 
 
