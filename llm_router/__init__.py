@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llm_router.answers.answer import Answer, Attempt
+    from llm_router.answers.audio import Span, Speech, Transcription
     from llm_router.answers.completion import (
         Audio,
         Citation,
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
         ToolCall,
     )
     from llm_router.answers.embeddings import Embeddings
+    from llm_router.answers.images import Images
     from llm_router.answers.ranking import Ranked, Ranking
+    from llm_router.answers.search import SearchAnswer
     from llm_router.config.model import RouterConfig
     from llm_router.errors import *
     from llm_router.options.parts import AudioPart, FilePart, ImagePart, VideoPart
@@ -38,16 +41,16 @@ __all__ = [
     "AuthenticationError", "BudgetExceededError", "Citation", "Clock", "Completion",
     "CompletionStream", "ConfigurationError", "ContentFilteredError",
     "ContextWindowExceededError", "Cost", "DeadlineExceededError", "Embeddings",
-    "EmptyResponseError", "FilePart", "Image", "ImagePart", "InsufficientCreditsError",
+    "EmptyResponseError", "FilePart", "Image", "ImagePart", "Images", "InsufficientCreditsError",
     "InvalidRequestError", "InvalidResponseError", "LLMRouterError", "LedgerError",
     "MissingCredentialsError", "ModelNotFoundError", "NoEndpointError", "ParsedCompletion",
     "PermissionDeniedError", "ProviderConnectionError", "ProviderError", "ProviderTimeoutError",
     "ProviderUnavailableError", "Ranked", "Ranking", "RateLimitError", "RefusalError",
-    "RequestTooLargeError", "Router", "RouterConfig", "SchemaValidationError",
-    "StateUnavailableError", "StreamInterruptedError", "StructuredOutputError",
-    "SyncCompletionStream", "SyncRouter", "ToolCall", "TruncatedOutputError", "UnknownAliasError",
-    "UnsupportedFeatureError", "Usage",
-    "VideoPart", "arguments_for", "format_usd", "tool_result",
+    "RequestTooLargeError", "Router", "RouterConfig", "SchemaValidationError", "SearchAnswer",
+    "Span", "Speech", "StateUnavailableError", "StreamInterruptedError", "StructuredOutputError",
+    "SyncCompletionStream", "SyncRouter", "ToolCall", "Transcription", "TruncatedOutputError",
+    "UnknownAliasError", "UnsupportedFeatureError", "Usage", "VideoPart", "arguments_for",
+    "format_usd", "tool_result",
 ]  # fmt: skip
 
 _HOMES = {
@@ -56,7 +59,10 @@ _HOMES = {
         "Audio", "Citation", "Completion", "Image", "ParsedCompletion", "ToolCall",
     ),
     "answers.embeddings": ("Embeddings",),
+    "answers.audio": ("Span", "Speech", "Transcription"),
+    "answers.images": ("Images",),
     "answers.ranking": ("Ranked", "Ranking"),
+    "answers.search": ("SearchAnswer",),
     "config.model": ("RouterConfig",),
     "options.parts": ("AudioPart", "FilePart", "ImagePart", "VideoPart"),
     "options.tools": ("arguments_for", "tool_result"),

@@ -153,6 +153,7 @@ class Engine:
             observers=self.observers,
             gates=self.gates,
             secrets_of=self.secrets_of,
+            then=operation.then,
         )
 
     def provider(self, deployment: Deployment) -> Any:

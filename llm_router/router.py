@@ -9,9 +9,12 @@ from llm_router.config import loading
 from llm_router.config.model import RouterConfig
 from llm_router.engine import Engine
 from llm_router.errors import LedgerError, UnsupportedFeatureError
+from llm_router.operations.audio import Speak, Transcribe
 from llm_router.operations.chat import Chat, ChatStream
 from llm_router.operations.embeddings import Batches, Embed, embed_all
+from llm_router.operations.images import GenerateImage
 from llm_router.operations.rerank import Rerank
+from llm_router.operations.search import Search
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
 from llm_router.options.values import check_values, no_attribute
@@ -27,12 +30,17 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    from llm_router.answers.audio import Speech, Transcription
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
+    from llm_router.answers.images import Images
     from llm_router.answers.ranking import Ranking
     from llm_router.answers.records import Observer
+    from llm_router.answers.search import SearchAnswer
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
+    from llm_router.options.parts import AudioPart, ImagePart, Source
+    from llm_router.options.questions import ImageQuality, SpeechFormat, Timestamps
     from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.options.values import StructuredMode
     from llm_router.routing.cooldown import Health
@@ -255,6 +263,75 @@ class Router:
         Raises what `complete` does, and UnsupportedFeatureError where no deployment ranks.
         """
         question = Rerank.ask(query, documents, top_n, options)
+        return await self._engine.answer(question, model, options)
+
+    async def generate_image(
+        self,
+        model: str,
+        prompt: str,
+        *,
+        n: int | None = None,
+        size: str | None = None,
+        aspect_ratio: str | None = None,
+        quality: ImageQuality | None = None,
+        references: Sequence[Source | ImagePart] = (),
+        **options: Unpack[CommonOptions],
+    ) -> Images:
+        """Return at least one picture and at most *n*.
+
+        *size* is "1024x1024" or "2K", *aspect_ratio* "16:9"; *references* are pictures to go by.
+        A picture that timed out is asked for again: it was not billed. Raises like `rerank`.
+        """
+        question = GenerateImage.ask(prompt, n, size, aspect_ratio, quality, references, options)
+        return await self._engine.answer(question, model, options)
+
+    async def speak(
+        self,
+        model: str,
+        text: str,
+        *,
+        voice: str | None = None,
+        format: SpeechFormat = "mp3",
+        speed: float | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Speech:
+        """Return *text* spoken, by one of the model's own voices.
+
+        At OpenRouter its cost is unknown until `reconcile`. Raises like `rerank`.
+        """
+        question = Speak.ask(text, voice, format, speed, options)
+        return await self._engine.answer(question, model, options)
+
+    async def transcribe(
+        self,
+        model: str,
+        audio: Source | AudioPart,
+        *,
+        language: str | None = None,
+        timestamps: Timestamps | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Transcription:
+        """Return what is said in *audio*: bytes, a path, or an AudioPart, at most 25 MiB.
+
+        *language* is ISO 639-1 ("en"). Upstreams stop after a minute: cut long recordings. The
+        file is read here and now. Raises like `rerank`.
+        """
+        question = Transcribe.ask(audio, language, timestamps, options)
+        return await self._engine.answer(question, model, options)
+
+    async def search(
+        self,
+        model: str,
+        query: str,
+        *,
+        max_results: int | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> SearchAnswer:
+        """Return what the web says of *query*, with sources: a chat that has to search.
+
+        Raises like `rerank`.
+        """
+        question = Search.ask(query, max_results, options)
         return await self._engine.answer(question, model, options)
 
     def explain(

@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    from llm_router.answers.audio import Speech, Transcription
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
+    from llm_router.answers.images import Images
     from llm_router.answers.ranking import Ranking
+    from llm_router.answers.search import SearchAnswer
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.config.model import RouterConfig
     from llm_router.ledger.ledger import Ledger
     from llm_router.ledger.results import Reconciled, ReportRow
+    from llm_router.options.parts import AudioPart, ImagePart, Source
+    from llm_router.options.questions import ImageQuality, SpeechFormat, Timestamps
     from llm_router.options.request import CallOptions, CommonOptions, Prompt
     from llm_router.options.values import StructuredMode
     from llm_router.routing.cooldown import Health
@@ -250,6 +255,72 @@ class SyncRouter:
         """See `Router.rerank`."""
         return self._call(
             lambda: self._router.rerank(model, query, documents, top_n=top_n, **options)
+        )
+
+    def generate_image(
+        self,
+        model: str,
+        prompt: str,
+        *,
+        n: int | None = None,
+        size: str | None = None,
+        aspect_ratio: str | None = None,
+        quality: ImageQuality | None = None,
+        references: Sequence[Source | ImagePart] = (),
+        **options: Unpack[CommonOptions],
+    ) -> Images:
+        """See `Router.generate_image`."""
+        return self._call(
+            lambda: self._router.generate_image(
+                model, prompt, n=n, size=size, aspect_ratio=aspect_ratio, quality=quality,
+                references=references, **options,
+            )
+        )  # fmt: skip
+
+    def speak(
+        self,
+        model: str,
+        text: str,
+        *,
+        voice: str | None = None,
+        format: SpeechFormat = "mp3",
+        speed: float | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Speech:
+        """See `Router.speak`."""
+        return self._call(
+            lambda: self._router.speak(
+                model, text, voice=voice, format=format, speed=speed, **options
+            )
+        )
+
+    def transcribe(
+        self,
+        model: str,
+        audio: Source | AudioPart,
+        *,
+        language: str | None = None,
+        timestamps: Timestamps | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> Transcription:
+        """See `Router.transcribe`."""
+        return self._call(
+            lambda: self._router.transcribe(
+                model, audio, language=language, timestamps=timestamps, **options
+            )
+        )
+
+    def search(
+        self,
+        model: str,
+        query: str,
+        *,
+        max_results: int | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> SearchAnswer:
+        """See `Router.search`."""
+        return self._call(
+            lambda: self._router.search(model, query, max_results=max_results, **options)
         )
 
 

@@ -23,6 +23,7 @@ from llm_router.usage import format_usd
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from llm_router.answers.answer import Answer
     from llm_router.answers.completion import Completion
     from llm_router.options.parts import Part
 
@@ -198,10 +199,13 @@ def _schema(text: str) -> Any:
         raise click.UsageError(f"--schema is no JSON: {error}") from None
 
 
-def summary(reply: Completion) -> str:
+def summary(reply: Answer) -> str:
     """Return one line on who answered, how much, and for how much."""
     usage, upstream = reply.usage, reply.upstream_provider
     counts = ["?" if n is None else str(n) for n in (usage.input_tokens, usage.output_tokens)]
+    counted = f"{' + '.join(counts)} tokens"
+    if usage.unit is not None and usage.units is not None:
+        counted = f"{usage.units:g} {usage.unit.replace('_', ' ')}{'s' * (usage.units != 1)}"
     cost = "unknown cost" if reply.cost.total is None else f"${format_usd(reply.cost.total)}"
     by = f"{reply.requested_model} via {upstream}" if upstream else reply.requested_model
-    return f"[{by}: {' + '.join(counts)} tokens, {cost}, {reply.latency_ms or 0:.0f} ms]"
+    return f"[{by}: {counted}, {cost}, {reply.latency_ms or 0:.0f} ms]"

@@ -13,6 +13,7 @@ from llm_router.cli.budgets import budgets
 from llm_router.cli.configuration import MISUSED, check, explain, init
 from llm_router.cli.demo import demo, sandbox
 from llm_router.cli.ledger import db, logs, purge, reconcile, report, show
+from llm_router.cli.tasks import embed, image, rerank, search, speak, transcribe
 from llm_router.cli.terminal import say
 from llm_router.errors import ConfigurationError, LLMRouterError
 
@@ -59,8 +60,8 @@ def main() -> None:
 
 
 for command in (
-    demo, complete, parse, explain, check, init, sandbox, logs, show, report, budgets, reconcile,
-    purge, db,
+    demo, complete, parse, embed, rerank, image, speak, transcribe, search, explain, check, init,
+    sandbox, logs, show, report, budgets, reconcile, purge, db,
 ):  # fmt: skip
     main.add_command(command)
 

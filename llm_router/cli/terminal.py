@@ -70,9 +70,9 @@ def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     click.echo(visible(text), err=err, nl=nl)
 
 
-def say_json(value: Any) -> None:
+def say_json(value: Any, indent: int | None = 2) -> None:
     """Print *value* as JSON; money is decimal text and moments are UTC, as in tables."""
-    say(json.dumps(value, indent=2, default=shown, ensure_ascii=False))
+    say(json.dumps(value, indent=indent, default=shown, ensure_ascii=False))
 
 
 def rows_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -298,7 +298,7 @@ class BudgetConfig(_Part):
 class StateConfig(_Part):
     """A Valkey or Redis server that many processes share budgets, rates and slots in."""
 
-    url: str = Field(repr=False)
+    url: Annotated[str, AfterValidator(DatabaseUrl)] = Field(repr=False)
     """`valkey://host:6379/0`, `valkeys://…` over TLS, or the same as `redis://`, `rediss://`."""
     namespace: Annotated[str, Field(pattern=r"^[^{}]+$")] = "llm_router"
     """Those who share it share everything: the beginning of all keys, and their hash tag."""
@@ -315,8 +315,8 @@ class StateConfig(_Part):
         return value
 
     @field_serializer("url", when_used="json")
-    def _mask(self, url: str) -> str:
-        return hide_password(url)
+    def _mask(self, url: DatabaseUrl) -> str:
+        return url.shown()
 
     @property
     def place(self) -> str:

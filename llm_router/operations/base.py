@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from llm_router.answers.models import ModelInfo
     from llm_router.config.model import AliasConfig
+    from llm_router.errors import NextStep
     from llm_router.options.request import Deployment
 
 A = TypeVar("A")
@@ -28,6 +29,9 @@ class Operation(ABC, Generic[A]):
 
     same_model: ClassVar[bool] = False
     """Whether only the same model can stand in for another deployment."""
+
+    then: ClassVar[Mapping[str, NextStep]] = {}
+    """What an error does next, by kind, where it is not what it does to a chat."""
 
     name: str
     """The Router's method, as records name it."""

@@ -44,6 +44,8 @@ class Task(Operation[A], Generic[A, Q]):
     @property
     def asked(self) -> Mapping[str, Any]:
         question: Any = self.question
+        if hasattr(question, "content"):
+            return dict(question.content())
         return {field.name: getattr(question, field.name) for field in fields(question)}
 
     def request(
@@ -85,6 +87,12 @@ def checked_text(name: str, text: Any) -> str:
     if not text:
         raise ValueError(f"{name} is empty: providers refuse it")
     return text
+
+
+def checked_word(name: str, value: Any, known: Sequence[str]) -> None:
+    """Raise ValueError where *value* is given and none of the *known* ones."""
+    if value is not None and value not in known:
+        raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r:.100}")
 
 
 def checked_count(name: str, value: Any) -> int | None:

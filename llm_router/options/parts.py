@@ -105,12 +105,10 @@ class Part:
 
     def _type_by_content(self, data: bytes) -> str | None:
         """Return the media type that the first bytes tell."""
-        for offset, magic, media_type in _MAGIC:
-            if data.startswith(magic, offset):
-                subtype = media_type.partition("/")[2]
-                either = subtype in _CONTAINERS and self.kind in ("audio", "video")
-                return f"{self.kind}/{subtype}" if either else media_type
-        return None
+        media_type = type_of(data)
+        subtype = (media_type or "").partition("/")[2]
+        either = subtype in _CONTAINERS and self.kind in ("audio", "video")
+        return f"{self.kind}/{subtype}" if either else media_type
 
     def _check_size(self, size: int, limit: int) -> None:
         if not size:
@@ -223,6 +221,12 @@ class VideoPart(Part):
 
     def to_wire(self) -> dict[str, Any]:
         return {"type": "video_url", "video_url": {"url": self.url}}
+
+
+def type_of(data: bytes) -> str | None:
+    """Return the media type that the first bytes tell, if they tell one."""
+    known = (kind for offset, magic, kind in _MAGIC if data.startswith(magic, offset))
+    return next(known, None)
 
 
 def _type_by_name(name: str | None) -> str | None:

@@ -38,7 +38,7 @@ def under_policy(
 
     Raises UnsupportedFeatureError where the endpoint has no field for it, or nobody is left.
     """
-    untaken = policy.keys() - _TAKEN.get(endpoint, frozenset())
+    untaken = untaken_by(endpoint, policy)
     if untaken:
         raise UnsupportedFeatureError(
             f"OpenRouter's {endpoint} cannot be told {', '.join(sorted(untaken))}, "
@@ -46,6 +46,12 @@ def under_policy(
             hint="Ask a provider whose row is `trusted: true`.",
         )
     return {**body, "provider": narrowed(policy, body.get("provider"))}
+
+
+def untaken_by(endpoint: str, preferences: Mapping[str, Any]) -> set[str]:
+    """Return what of *preferences* binds, and would be ignored by *endpoint* without a word."""
+    binding = {n for n, v in preferences.items() if v not in (None, False, "allow", [], ())}
+    return (binding & _ALL) - _TAKEN.get(endpoint, frozenset())
 
 
 def narrowed(policy: Mapping[str, Any], given: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Answer)
 A_co = TypeVar("A_co", covariant=True, bound=Answer)
-_CHAT = "/chat/completions"
+CHAT = "/chat/completions"
 
 
 class Reader(Protocol[A_co]):
@@ -65,19 +65,25 @@ class OpenAIProvider(NativeProvider):
         await self.open(keyed=request.deployment.api_key is not None)
         builder, http = self._ready()
         url, headers = builder.target(request.model)
-        prepared = Prepared(self._address(url, path), headers, self._body(request, fields))
+        prepared = Prepared(self._address(url, path), headers, self._body(request, path, fields))
         response = await self._post(http, prepared, request)
         answer = await http.read_as(response, partial(read, self._openai))
         return self._priced(answer, request)
 
-    def _body(self, request: TaskRequest[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _body(
+        self, request: TaskRequest[Any], path: str, fields: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the body: what was asked and nothing else."""
-        given = {"model": request.model, **fields, "user": request.user}
+        given = {"model": self._named(request.model), **fields, "user": request.user}
         asked = {name: value for name, value in given.items() if value is not None}
         return asked | dict(request.extra_body)
 
+    def _named(self, model: str) -> str:
+        """Return the model's name on the wire."""
+        return model
+
     def _address(self, chat: str, path: str) -> str:
-        base, found, query = chat.partition(_CHAT)
+        base, found, query = chat.partition(CHAT)
         if not found:
             raise UnsupportedFeatureError(f"{self.name} has no address for {path} beside {chat}")
         return f"{base}{path}{query}"

@@ -27,11 +27,11 @@ from llm_router.routing.observing import EventObserver
 from llm_router.usage import Cost, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from llm_router.answers.answer import AttemptStatus
     from llm_router.answers.records import Observer, RequestStatus
-    from llm_router.errors import BudgetExceededError
+    from llm_router.errors import BudgetExceededError, NextStep
     from llm_router.options.request import Deployment
     from llm_router.routing.clock import Clock
     from llm_router.routing.cooldown import Cooldowns
@@ -86,6 +86,7 @@ class Call:
         observers: Observers,
         gates: Gates,
         secrets_of: Callable[[Deployment], Sequence[str]],
+        then: Mapping[str, NextStep],
     ) -> None:
         self.started = started
         self.plan = plan
@@ -95,6 +96,7 @@ class Call:
         self.observers = observers
         self.gates = gates
         self.secrets_of = secrets_of
+        self.then = then
         self.begun = clock.monotonic()
         self.deadline_at = self.begun + limits.deadline
         self._deployments = deployments

@@ -229,7 +229,8 @@ async def _timed(call: Call, attempt: RunningAttempt, step: Step[R_co], request:
 
 def _decide(call: Call, turn: Turn, error: ProviderError) -> None:
     """Choose between here again, somewhere else, and the end."""
-    action = call.plan.row.on_error.get(error.kind, error.then)
+    usual = call.then.get(error.kind, error.then)
+    action = call.plan.row.on_error.get(error.kind, usual)
     if action == "stop":
         raise failure(call)
     if action == "next":

@@ -56,6 +56,7 @@ class Answer:
         byok = bool(self.usage.get("is_byok"))
         charged = sum(self.tokens.charged(self.model))
         cost = _first_known(self.usage.get("cost"), 0 if byok else charged)
+        kind = operations.KINDS.get(self.model.output)
         own = (self.usage.get("cost_details") or {}).get("upstream_inference_cost")
         return Bill(
             generation_id=self.id,
@@ -68,7 +69,7 @@ class Answer:
             is_byok=byok,
             finish_reason=self.finish[0],
             native_finish_reason=self.finish[1],
-            api_type=self.model.output.replace("text", "completions"),
+            api_type=kind.api_type if kind else "completions",
         )
 
     def cancelled_bill(self, sent: int) -> Bill:
@@ -98,6 +99,10 @@ class Answer:
         kind = operations.KINDS.get(self.model.output)
         body = self._completion() if kind is None else kind.body(self)
         return self._without_omitted({**body, "usage": self.usage, **self.reply.fields})
+
+    def content(self) -> bytes:
+        """Return the body of an answer that is no stream."""
+        return operations.sound(self) if self.model.output == "speech" else self.json()
 
     def json(self) -> bytes:
         return dumps(self.body()).encode(errors="surrogatepass")

@@ -6,7 +6,8 @@ Tokens follow one simple rule, so that a test can foresee them:
   response formats in it, plus 4 tokens a message, plus 256 for each image, file, audio or video;
 - an answer is 1 token per 4 characters (rounded up) of its text, reasoning, refusal and tool calls;
 - each text to embed or to rank is 1 token per 4 characters (rounded up), the query too;
-- ranking up to 100 documents is one search unit.
+- ranking up to 100 documents is one search unit, an image one unit, a character to speak one, sound
+  one second per 16,000 bytes (rounded up), a web search of a chat one.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def texts_in(body: Mapping[str, Any]) -> list[str]:
     if body.get("messages"):
         return []
     ranked = [body["query"], *body["documents"]] if "documents" in body else []
-    given = body.get("input") or ranked
+    given = body.get("input") or body.get("prompt") or ranked
     one = isinstance(given, str) or (given and isinstance(given[0], int))
     return [text if isinstance(text, str) else dumps(text) for text in ([given] if one else given)]
 
@@ -104,7 +105,7 @@ class Tokens:
     written: int = 0
     written_for_hour: bool = False
     units: int = 0
-    """What the operation counts beside tokens: search units."""
+    """What the operation counts beside tokens, as this module says."""
 
     def charged(self, model: SandboxModel) -> tuple[Decimal, Decimal]:
         """Return what the prompt and the answer cost, in USD, at the catalogue's prices."""
@@ -122,13 +123,15 @@ class Tokens:
 def usage_of(tokens: Tokens, model: SandboxModel, *, is_byok: bool) -> dict[str, Any]:
     """Return the wire's `usage` object. Under BYOK the cost is the fee alone, which is 0."""
     prompt, completion = tokens.charged(model)
+    cost = Decimal(0) if is_byok else prompt + completion
     if model.output == "rerank":
-        cost = Decimal(0) if is_byok else prompt + completion
         return {"total_tokens": tokens.prompt, "search_units": tokens.units, "cost": cost}
+    if model.output == "transcription":
+        return {"seconds": tokens.units, "cost": cost}
     usage = {
         "prompt_tokens": tokens.prompt,
         "total_tokens": tokens.prompt + tokens.completion,
-        "cost": Decimal(0) if is_byok else prompt + completion,
+        "cost": cost,
         "is_byok": is_byok,
         "cost_details": {
             "upstream_inference_cost": prompt + completion,
@@ -151,7 +154,15 @@ def usage_of(tokens: Tokens, model: SandboxModel, *, is_byok: bool) -> dict[str,
             "image_tokens": 0,
             "audio_tokens": 0,
         },
+        **_searched(tokens, model),
     }
+
+
+def _searched(tokens: Tokens, model: SandboxModel) -> dict[str, Any]:
+    if model.output != "text" or not tokens.units:
+        return {}
+    counted = ("web_search_requests", "tool_calls_requested", "tool_calls_executed")
+    return {"server_tool_use_details": dict.fromkeys(counted, tokens.units)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Caching = Literal["none", "automatic", "explicit"]
-Output = Literal["text", "embeddings", "rerank"]
+Output = Literal["text", "embeddings", "rerank", "image", "speech", "transcription"]
 
 _SAMPLING = ("max_tokens", "temperature", "top_p", "stop", "seed")
 _TOOLS = ("tools", "tool_choice")
@@ -49,6 +49,7 @@ _ALIBABA = Upstream(name="Alibaba", slug="alibaba", cancels=False)
 _DEEPINFRA = Upstream(name="DeepInfra", slug="deepinfra")
 _MISTRAL = Upstream(name="Mistral", slug="mistral", cancels=False)
 _COHERE = Upstream(name="Cohere", slug="cohere", cancels=False)
+_SEED = Upstream(name="Seed", slug="seed", cancels=False)
 _MINIMAX = Upstream(name="Minimax", slug="minimax", cancels=False)
 
 
@@ -81,8 +82,9 @@ class SandboxModel:
     """Of a model for embeddings: how long its vectors are."""
     most_inputs: int | None = None
     """Of a model for embeddings: how many texts a request may have; None is any number."""
-    unit_price: str = "0"
-    """USD for each search unit, where the operation counts them."""
+    unit_price: str = "0.005"
+    """USD for each unit that the operation counts: an image, a character to speak, a second of
+    sound, a search unit; of text models a web search."""
 
     @property
     def echoed(self) -> str:
@@ -212,6 +214,15 @@ CATALOG: tuple[SandboxModel, ...] = (
     SandboxModel(
         id="cohere/rerank-v3.5", upstreams=(_COHERE,), prompt="0", context_length=4096,
         supports=(), output="rerank", unit_price="0.001"),
+    SandboxModel(
+        id="bytedance-seed/seedream-4.5", upstreams=(_SEED,), prompt="0", context_length=4096,
+        supports=(), output="image", unit_price="0.04"),
+    SandboxModel(
+        id="openai/gpt-4o-mini-tts", upstreams=(_OPENAI,), prompt="0", context_length=4096,
+        supports=(), output="speech", unit_price="0.0000006"),
+    SandboxModel(
+        id="openai/whisper-1", upstreams=(_OPENAI,), prompt="0", context_length=4096,
+        supports=(), inputs=("audio",), output="transcription", unit_price="0.0001"),
 )
 # fmt: on
 

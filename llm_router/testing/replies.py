@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_router.testing.billing import dumps, parts_of, text_of, texts_in, tokens_of
+from llm_router.testing.operations import drawn, found, searches
 from llm_router.testing.schema_instances import find_schema, instance
 
 if TYPE_CHECKING:
@@ -124,11 +125,15 @@ class Reply:
         if any(part is not None for part in content) or "content" in self.message:
             return self
         composed = compose(request, model, words=self.chunks)
-        given = {"reasoning": self.reasoning} if self.reasoning is not None else {}
+        given: dict[str, Any] = {} if self.reasoning is None else {"reasoning": self.reasoning}
         for name in ("finish_reason", "native_finish_reason"):
             if getattr(self, name) != "auto":
                 given[name] = getattr(self, name)
         written = ("text", "tool_calls", "reasoning", "finish_reason", "native_finish_reason")
+        if searches(request.body) and self.annotations is None:
+            given["annotations"] = found(request.prompt)
+        if "image" in (request.body.get("modalities") or ()):
+            given["images"] = drawn(request.prompt)
         return replace(self, **({name: getattr(composed, name) for name in written} | given))
 
     def finish(self, model: SandboxModel) -> tuple[str | None, str | None]:

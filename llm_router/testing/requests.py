@@ -386,6 +386,35 @@ class RerankBody(Body):
     top_n: Count | None = None
 
 
+class ImagesBody(Body):
+    """The body of `/images`."""
+
+    prompt: Annotated[str, Field(min_length=1)]
+    n: Annotated[int, Field(ge=1, le=10)] | None = None
+    size: str | None = None
+    aspect_ratio: str | None = None
+    quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] | None = None
+    input_references: Annotated[list[ImagePart], Field(max_length=16)] | None = None
+
+
+class SpeechBody(Body):
+    """The body of `/audio/speech`."""
+
+    input: Annotated[str, Field(min_length=1)]
+    voice: str | None = None
+    response_format: Literal["mp3", "pcm"] | None = None
+    speed: float | None = None
+
+
+class TranscriptionBody(Body):
+    """The body of `/audio/transcriptions`."""
+
+    input_audio: Sound
+    language: str | None = None
+    response_format: Literal["json", "verbose_json"] | None = None
+    timestamp_granularities: list[Literal["segment", "word"]] | None = None
+
+
 def read_body(raw: bytes, content_type: str, shape: type[Body]) -> dict[str, Any]:
     """Return the JSON object in *raw*; raises `RefusedError` with what is wrong in it."""
     if content_type and "json" not in content_type:

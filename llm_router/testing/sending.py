@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_router.testing.answers import COMMENT, DONE, Answer, data_line
 from llm_router.testing.billing import dumps
 from llm_router.testing.faults import FaultPlan, error_body
-from llm_router.testing.operations import KINDS
+from llm_router.testing.operations import KINDS, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +78,7 @@ def answer_sending(answer: Answer, padding: int) -> Sending:
     """Return a whole answer, as JSON or as a stream."""
     if answer.request.stream:
         return _streamed(answer, [*answer.content_events(), *answer.usage_event(), DONE])
-    return _json_body(answer, answer.json(), padding)
+    return _json_body(answer, answer.content(), padding)
 
 
 def fault_sending(plan: FaultPlan, answer: Answer, padding: int) -> Sending:
@@ -112,14 +112,22 @@ def http_fault_sending(plan: FaultPlan, error: Mapping[str, Any]) -> Sending:
 def _json_body(answer: Answer, body: bytes, padding: int = 0) -> Sending:
     reply = answer.reply
     padding = padding if reply.padding is None else reply.padding
+    padding = 0 if answer.model.output == "speech" else padding
     committed = padding > 0 and reply.delay > 0
     drip = _dripping(PADDING, reply.delay) if committed else []
     return Sending(
-        headers=reply.headers,
+        headers={**_upstream_named(answer), **reply.headers},
+        content_type=media_type(answer),
         wait=0.0 if committed else reply.delay,
         steps=[*drip, PADDING * padding + body],
         billed=answer,
     )
+
+
+def _upstream_named(answer: Answer) -> dict[str, str]:
+    """Return the header of those answers whose body has no place for the upstream's name."""
+    unnamed = answer.model.output in ("image", "speech", "transcription")
+    return {"X-Provider-Name": answer.upstream.name} if unnamed else {}
 
 
 def _streamed(answer: Answer, events: list[bytes], **how: Any) -> Sending:
@@ -155,7 +163,7 @@ def _stalled(sending: Sending, seconds: float | None) -> Sending:
 
 def _unreadable(fault: str, answer: Answer) -> Sending:
     """Play a body that cannot be read, with and without stream."""
-    whole = answer.json()
+    whole = answer.content()
     body, kind = _UNREADABLE.get(fault, (whole[: len(whole) // 2], JSON))
     if fault == "empty_body":
         body, kind = b"", SSE if answer.request.stream else JSON
@@ -181,7 +189,7 @@ def _uncharged(plan: FaultPlan, answer: Answer) -> Sending:
         return _choice_error(plan, answer, kept)
     if answer.request.stream:
         return _streamed(answer, [*kept, *answer.usage_event(), DONE])
-    return _json_body(answer, answer.json())
+    return _json_body(answer, b"" if answer.model.output == "speech" else answer.json())
 
 
 def _choice_error(plan: FaultPlan, answer: Answer, kept: list[bytes]) -> Sending:
@@ -195,7 +203,7 @@ def _choice_error(plan: FaultPlan, answer: Answer, kept: list[bytes]) -> Sending
 
 def _faulty_body(plan: FaultPlan, answer: Answer) -> Sending:
     """Play a fault without stream; one of streams plays its nearest kin."""
-    whole = answer.json()
+    whole = answer.content()
     if plan.fault == "cut_stream":
         return replace(_json_body(answer, whole[: len(whole) // 2]), ending="cut")
     if plan.fault == "stalled_stream":

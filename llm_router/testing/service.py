@@ -28,10 +28,13 @@ from llm_router.testing.requests import (
     Body,
     ChatBody,
     EmbeddingsBody,
+    ImagesBody,
     MessagesBody,
     RefusedError,
     RerankBody,
     ResponsesBody,
+    SpeechBody,
+    TranscriptionBody,
     read_body,
 )
 from llm_router.testing.schema_instances import NoInstanceError
@@ -212,12 +215,9 @@ class Service:
                 raise RefusedError(
                     400, f"batch size is invalid, it should not be larger than {model.most_inputs}"
                 )
-        return self._task(received, "embeddings", EmbeddingsBody)
+        return self.task(received, "embeddings", EmbeddingsBody)
 
-    def rerank(self, received: ReceivedRequest) -> Sending:
-        return self._task(received, "rerank", RerankBody)
-
-    def _task(self, received: ReceivedRequest, output: Output, shape: type[Body]) -> Sending:
+    def task(self, received: ReceivedRequest, output: Output, shape: type[Body]) -> Sending:
         """Answer a request that is no chat: one model, and none of a chat's fields."""
         unknown = ChatBody.model_fields.keys() - shape.model_fields.keys()
         body = {key: value for key, value in received.body.items() if key not in unknown}
@@ -315,13 +315,20 @@ class Endpoint:
     skin: type[Skin] | None = None
 
 
+def _task(output: Output, shape: type[Body]) -> Endpoint:
+    return Endpoint(lambda service, received: service.task(received, output, shape), shape)
+
+
 _ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "/chat/completions": {"POST": Endpoint(Service.chat, ChatBody)},
     "/completions": {"POST": Endpoint(Service.chat, ChatBody, skin=Completions)},
     "/responses": {"POST": Endpoint(Service.chat, ResponsesBody, skin=Responses)},
     "/messages": {"POST": Endpoint(Service.chat, MessagesBody, skin=Messages)},
     "/embeddings": {"POST": Endpoint(Service.embeddings, EmbeddingsBody)},
-    "/rerank": {"POST": Endpoint(Service.rerank, RerankBody)},
+    "/rerank": {"POST": _task("rerank", RerankBody)},
+    "/images": {"POST": _task("image", ImagesBody)},
+    "/audio/speech": {"POST": _task("speech", SpeechBody)},
+    "/audio/transcriptions": {"POST": _task("transcription", TranscriptionBody)},
     "/models": {"GET": Endpoint(Service.models, public=True)},
     "/models/count": {"GET": Endpoint(Service.count_models, public=True)},
     "/models/user": {"GET": Endpoint(Service.models)},
@@ -375,7 +382,8 @@ def _unserved(request: ChatRequest, model: SandboxModel) -> Fault | None:
     forced = body.get("tool_choice") not in (None, "auto", "none")
     if forced and "tool_choice" not in model.supports:
         return "no_tool_choice_endpoints"
-    form = str((body.get("response_format") or {}).get("type"))
+    asked = body.get("response_format")
+    form = str(asked.get("type")) if isinstance(asked, dict) else ""  # of sound it is a word
     needed = {"json_schema": "structured_outputs", "json_object": "response_format"}.get(form)
     if needed and wanted.get("require_parameters") and needed not in model.supports:
         return "no_parameter_endpoints"

@@ -186,6 +186,10 @@ async def embed(router: Any, sandbox: Any) -> None:
 
 async def tasks(router: Any, sandbox: Any) -> None:
     await router.rerank("openrouter/cohere/rerank-v3.5", "a", ["a", "b"])
+    await router.generate_image("openrouter/bytedance-seed/seedream-4.5", "a lamp")
+    spoken = await router.speak("openrouter/openai/gpt-4o-mini-tts", "a lamp")
+    await router.transcribe("openrouter/openai/whisper-1", spoken.data)
+    await router.search("safe", "a lamp")
 
 
 async def paced(router: Any, sandbox: Any) -> None:

@@ -103,6 +103,7 @@ def make_call(world: World, limits: Limits, models: tuple[str, ...] = MODELS) ->
         observers=Observers([world]),
         gates=Gates([Concurrency()], lambda _name, _attempt: None),
         secrets_of=lambda _: (),
+        then={},
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -23,14 +22,13 @@ from llm_router.options.request import refuse_ours
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import STAND_IN, filled
 from llm_router.providers.importing import load_here, quiet
-from llm_router.providers.openai import OpenAIProvider
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import read_generation
 from llm_router.providers.openrouter.sticking import Sticking
+from llm_router.providers.openrouter.tasks import OpenRouterTasks
 from llm_router.providers.requests import Prepared, dressed
 from llm_router.wires.error_words import error_class
 from llm_router.wires.openai import OpenAIWire
-from llm_router.wires.rerank import read_ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,11 +38,9 @@ if TYPE_CHECKING:
     import aiohttp
 
     from llm_router.answers.models import ModelInfo
-    from llm_router.answers.ranking import Ranking
     from llm_router.answers.records import Generation
     from llm_router.config.model import AppConfig, ProviderConfig
-    from llm_router.options.questions import RerankQuestion
-    from llm_router.options.request import ProviderRequest, TaskRequest
+    from llm_router.options.request import ProviderRequest
     from llm_router.providers.http import HttpClient
     from llm_router.providers.native import Asked
     from llm_router.providers.requests import Builder
@@ -59,7 +55,7 @@ LOOK_UP_SECONDS = 10.0
 """How long a look-up beside the calls may take: a generation, the catalogue."""
 
 
-class OpenRouterProvider(OpenAIProvider):
+class OpenRouterProvider(OpenRouterTasks):
     """A provider row at OpenRouter. *clock* is seconds since the epoch."""
 
     def __init__(
@@ -90,13 +86,8 @@ class OpenRouterProvider(OpenAIProvider):
         self.catalog.touch()
         return await super()._send(request)
 
-    async def rerank(self, request: TaskRequest[RerankQuestion]) -> Ranking:
-        """Send one request and read its scores."""
-        asked = request.question
-        documents = list(asked.documents)
-        fields = {"query": asked.query, "documents": documents, "top_n": asked.top_n}
-        read = partial(read_ranking, documents=documents, top_n=asked.top_n)
-        return await self._perform(request, "/rerank", fields, read)
+    def _named(self, model: str) -> str:
+        return wire_model(model)
 
     def _finished(self, prepared: Prepared, request: Asked) -> Prepared:
         """Put the session's upstream, and over whatever was asked for the policy, into a request
@@ -112,12 +103,6 @@ class OpenRouterProvider(OpenAIProvider):
             headers = {**headers, "x-session-id": str(body["session_id"])}
             body = {name: value for name, value in body.items() if name != "session_id"}
         return super()._finished(replace(prepared, body=body, headers=headers), request)
-
-    def _body(self, request: TaskRequest[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the body, OpenRouter's own options in it."""
-        body = super()._body(request, fields) | {"model": wire_model(request.model)}
-        refuse_ours(over := {**request.openrouter, **request.extra_body})
-        return body | over
 
     def _priced(self, answer: A, request: Asked) -> A:
         """Add what the catalogue's prices make of the usage, where it is in memory."""
