@@ -92,10 +92,6 @@ class _Builder:
 
     def build(self, schema: Schema | bool, refs: tuple[str, ...]) -> Any:
         """Build an instance; *refs* are the references we are inside of."""
-        if schema is False:
-            raise NoInstanceError("the schema false has no instance")
-        if schema is True:
-            return "text"
         schema, refs = self._flat(schema, refs)
         if "const" in schema:
             return schema["const"]
@@ -108,7 +104,7 @@ class _Builder:
                 return self._branch(schema, key, refs)
         return self._typed(schema, refs)
 
-    def _flat(self, schema: Schema, refs: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
+    def _flat(self, schema: Schema | bool, refs: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
         """Resolve `$ref` and fold `allOf` into one schema, with what descriptions tell."""
         schema = _told(schema)
         while "$ref" in schema:
@@ -127,7 +123,7 @@ class _Builder:
         target: Any = self._root
         for step in reference.removeprefix("#").split("/")[1:]:
             target = target[step.replace("~1", "/").replace("~0", "~")]
-        return _told(target) if isinstance(target, dict) else {}
+        return _told(target)
 
     def _branch(self, schema: Schema, key: str, refs: tuple[str, ...]) -> Any:
         branches = list(schema[key])
@@ -193,8 +189,12 @@ class _Builder:
         return items
 
 
-def _told(schema: Schema) -> Schema:
-    """Return *schema* with the keywords that stand in its description."""
+def _told(schema: Schema | bool) -> Schema:
+    """Return *schema* as an object, with the keywords that stand in its description."""
+    if schema is False:
+        raise NoInstanceError("the schema false has no instance")
+    if schema is True:
+        return {}
     text, at, told = schema.get("description", ""), 0, {}
     while found := _TOLD.search(text, at):
         at = found.end()

@@ -85,6 +85,9 @@ SCHEMAS: list[dict[str, Any]] = [
     {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a", "b"]},
     {"type": "object", "properties": {"a": False, "b": True}},
     {"anyOf": [{"enum": []}, {"type": "integer"}]},
+    {"anyOf": [False, True]},
+    {"allOf": [True, {"type": "integer"}]},
+    {"$ref": "#/$defs/any", "$defs": {"any": True}},
     {"oneOf": [{"type": "number"}, {"type": "string"}]},
     {"oneOf": [{"type": "integer"}, {"minimum": 5}, {"type": "string"}]},
     {"allOf": [{"type": "number", "minimum": 3}, {"type": "integer", "minimum": 5}]},
@@ -134,6 +137,8 @@ def test_keywords_are_read_in_a_description_when_strict_mode_has_none(
     "schema",
     [
         False,
+        {"allOf": [False]},
+        {"$ref": "#/$defs/none", "$defs": {"none": False}},
         {"enum": []},
         {"$ref": "#"},
         {"type": "integer", "minimum": 3, "maximum": 2},

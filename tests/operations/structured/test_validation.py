@@ -129,7 +129,7 @@ def test_every_format_that_is_sent_is_checked(name: str, fits: str, fails: str) 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"n": 1' + "0" * 400 + "}", "a number in it is too large"),
+        ('{"n": 1' + "0" * 400 + ".25}", "more than a float can hold"),
         ('{"n": 1e400}', "more than a float can hold"),
         ('{"a":' * 400 + "{}" + "}" * 400, "nested too deeply"),
         ("[" * 100_000, "not JSON"),
