@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router import events
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from llm_router.routing.plan import Plan
 
 A = TypeVar("A", bound=Answer)
+RETIREMENTS_S = 60.0
 
 
 class Engine:
@@ -65,6 +67,8 @@ class Engine:
         self._opened: set[tuple[str, bool]] = set()
         """Provider rows, and whether for calls with keys of their own."""
         self._remembered = False
+        self._retirements_due = 0.0
+        self._told: dict[str, date] = {}
 
     async def open(self) -> None:
         """Import what is needed, in a thread, and let the ledger look at its tables."""
@@ -110,6 +114,8 @@ class Engine:
         """Start the clock of a call, and tell the observers."""
         self._remember_config()
         now = self.clock.wall()
+        if now >= self._retirements_due and events.enabled():
+            self._tell_of_retirements(now)
         started = RequestStarted(
             request_id=uuid7(now),
             alias=plan.alias,
@@ -178,9 +184,12 @@ class Engine:
         keyed = deployment.api_key is not None
         if (deployment.provider, keyed) not in self._opened:
             _open_in_thread(provider.open(keyed=keyed))
+        info = provider.known(deployment.model)
+        when = None if info is None else info.retires(_date(self.clock.wall()))
         return Candidate(
             deployment=deployment.name,
             skip=None if asked else self.unsuitable(operation, deployment),
+            retires=None if when is None else when.isoformat(),
             health=self.cooldowns.health(deployment),
             request=provider.preview(operation.request(deployment, plan.row, None)),
         )
@@ -190,6 +199,26 @@ class Engine:
         row = self.config.providers[deployment.provider]
         info = self.provider(deployment).known(deployment.model)
         return Capabilities.of(row, deployment.provider, info)
+
+    def retirements(self, today: date) -> dict[str, date]:
+        """Return which configured models may be removed soon or already, with the date."""
+        found: dict[str, date] = {}
+        for deployment in self.all_deployments():
+            info = self.provider(deployment).known(deployment.model)
+            if info is not None and (when := info.retires(today)):
+                found[deployment.name] = when
+        return found
+
+    def _tell_of_retirements(self, now: float) -> None:
+        """Name each once a day; looked for every minute, for the catalogue comes beside calls."""
+        self._retirements_due = now + RETIREMENTS_S
+        today = _date(now)
+        for name, when in self.retirements(today).items():
+            if self._told.get(name) != today:
+                self._told[name] = today
+                days = (when - today).days
+                fields = {"deployment": name, "date": when.isoformat(), "days": days}
+                events.emit(events.MODEL_RETIRING, "warning", **fields)
 
     def all_providers(self) -> dict[str, Any]:
         """Return the provider objects of all configured deployments, and OpenRouter's."""
@@ -264,6 +293,10 @@ def _build_ledger(config: RouterConfig) -> Ledger | None:
     from llm_router.ledger.ledger import Ledger
 
     return Ledger(config.ledger, secrets=[r.key for r in config.providers.values()])
+
+
+def _date(wall: float) -> date:
+    return datetime.fromtimestamp(wall, UTC).date()
 
 
 def _open_in_thread(opening: Coroutine[Any, Any, None]) -> None:

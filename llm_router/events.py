@@ -11,6 +11,7 @@
 | `llm_router.cache_lost` | of an alias's input less than half as much is read from caches as it was | `alias before now` (shares) |
 | `llm_router.close_failed` | something did not close; everything else did | `provider reason` |
 | `llm_router.observer_failed` | an observer raised, for the first time; calls go on | `observer reason` |
+| `llm_router.model_retiring` | a configured model may be removed within 30 days, or is; once a day | `deployment date days` (left; negative when past) |
 | `llm_router.catalog_entry_unreadable` | a model's entry is of another shape: it is unknown | `model reason` |
 
 `cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` events report what the
@@ -37,6 +38,7 @@ COOLDOWN_ENDED = "llm_router.cooldown_ended"
 CACHE_LOST = "llm_router.cache_lost"
 CLOSE_FAILED = "llm_router.close_failed"
 OBSERVER_FAILED = "llm_router.observer_failed"
+MODEL_RETIRING = "llm_router.model_retiring"
 CATALOG_ENTRY_UNREADABLE = "llm_router.catalog_entry_unreadable"
 
 

@@ -106,6 +106,8 @@ def check(file: str | None, schema: bool) -> None:
         count = len(report.problems)
         say(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
         sys.exit(MISUSED)
+    for name, when in Router(report.config).retirements().items():
+        say(f"warning: {name} may be removed after {when} (the catalogue kept on disk says so)")
     aliases = ", ".join(report.config.aliases) or "none"
     say(f"{report.source} is fine; aliases: {aliases}")
 

@@ -73,6 +73,8 @@ class SandboxModel:
     """For a router model: the id of the model that answers and is billed."""
     refuses_response_format: bool = False
     """Whether its upstream answers 400 to any `response_format` of JSON."""
+    expires: str | None = None
+    """The date after which it may be removed, as the catalogue writes it: `2026-12-31`."""
     dimensions: int | None = None
     """Of a model for embeddings: how long its vectors are."""
 
@@ -116,6 +118,7 @@ class SandboxModel:
             "supported_parameters": list(self.supports),
             "supported_voices": None,
             "default_parameters": None,
+            "expiration_date": self.expires,
             "links": {"details": f"/api/v1/models/{self.echoed}/endpoints"},
         }
 

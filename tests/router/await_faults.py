@@ -150,7 +150,7 @@ async def refused(router: Any, sandbox: Any) -> None:
 
 async def patient(router: Any, sandbox: Any) -> None:
     for _ in range(2):
-        sandbox.fail("rate_limit", retry_after=0.01)
+        sandbox.fail("rate_limit", retry_after=0.05)
     await router.complete("safe", "Hello")
 
 

@@ -117,6 +117,10 @@ class OpenRouterProvider(OpenAIProvider):
         """Return what the catalogue in memory says of *model*. No I/O."""
         return self.catalog.known(model)
 
+    def recall(self) -> None:
+        """Read the catalogue that is kept on disk, where none is in memory. Blocks."""
+        self.catalog.recall()
+
     async def fetch_generation(self, response_id: str) -> Generation | None:
         """Return the stored record of an answer; None while there is none (it lags by seconds)."""
         try:
