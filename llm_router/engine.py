@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router import events
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from llm_router.state.base import State
 
 A = TypeVar("A", bound=Answer)
+RETIREMENTS_S = 60.0
 
 
 class Engine:
@@ -80,6 +82,8 @@ class Engine:
         self._opened: set[tuple[str, bool]] = set()
         """Provider rows, and whether for calls with keys of their own."""
         self._remembered = False
+        self._retirements_due = 0.0
+        self._told: dict[str, date] = {}
 
     async def open(self) -> None:
         """Import what any row needs, in a thread, and let the ledger look at its tables."""
@@ -130,6 +134,8 @@ class Engine:
         """Start the clock of a call, and tell the observers."""
         self._remember_config()
         now = self.clock.wall()
+        if now >= self._retirements_due and events.enabled():
+            self._tell_of_retirements(now)
         started = RequestStarted(
             request_id=uuid7(now),
             alias=plan.alias,
@@ -211,9 +217,12 @@ class Engine:
         request = operation.request(deployment, plan.row, None)
         payer = Payer(plan.requested, operation.user, tags or {})
         reserves, refused = self.money.preview(payer, deployment, request)
+        info = provider.known(deployment.model)
+        when = None if info is None else info.retires(_date(self.clock.wall()))
         return Candidate(
             deployment=deployment.name,
             skip=None if asked else self.unsuitable(operation, deployment),
+            retires=None if when is None else when.isoformat(),
             health=self.cooldowns.health(deployment),
             request=provider.preview(request),
             reserves=reserves,
@@ -225,6 +234,26 @@ class Engine:
         row = self.config.providers[deployment.provider]
         info = self.provider(deployment).known(deployment.model)
         return Capabilities.of(row, deployment.provider, info)
+
+    def retirements(self, today: date) -> dict[str, date]:
+        """Return which configured models may be removed soon or already, with the date."""
+        found: dict[str, date] = {}
+        for deployment in self.all_deployments():
+            info = self.provider(deployment).known(deployment.model)
+            if info is not None and (when := info.retires(today)):
+                found[deployment.name] = when
+        return found
+
+    def _tell_of_retirements(self, now: float) -> None:
+        """Name each once a day; looked for every minute, for the catalogue comes beside calls."""
+        self._retirements_due = now + RETIREMENTS_S
+        today = _date(now)
+        for name, when in self.retirements(today).items():
+            if self._told.get(name) != today:
+                self._told[name] = today
+                days = (when - today).days
+                fields = {"deployment": name, "date": when.isoformat(), "days": days}
+                events.emit(events.MODEL_RETIRING, "warning", **fields)
 
     def all_providers(self) -> dict[str, Any]:
         """Return the provider objects of all configured deployments, and OpenRouter's."""
@@ -307,6 +336,10 @@ def _build_state(config: RouterConfig, clock: Clock) -> State:
     from llm_router.state.shared import Shared
 
     return Shared(config.state, clock.monotonic, clock.wall)
+
+
+def _date(wall: float) -> date:
+    return datetime.fromtimestamp(wall, UTC).date()
 
 
 def _open_in_thread(opening: Coroutine[Any, Any, None]) -> None:

@@ -16,6 +16,7 @@
 | `llm_router.state_back` | it answers again, and was told the bills it missed | `server bills` |
 | `llm_router.close_failed` | something did not close; everything else did | `provider reason` |
 | `llm_router.observer_failed` | an observer raised, for the first time; calls go on | `observer reason` |
+| `llm_router.model_retiring` | a configured model may be removed within 30 days, or is; once a day | `deployment date days` (left; negative when past) |
 | `llm_router.catalog_entry_unreadable` | a model's entry is of another shape: it is unknown | `model reason` |
 
 `cost` is USD as decimal text, None when unknown. `llm_router.ledger_*` events report what the
@@ -63,6 +64,7 @@ STATE_LOST = "llm_router.state_lost"
 STATE_BACK = "llm_router.state_back"
 CLOSE_FAILED = "llm_router.close_failed"
 OBSERVER_FAILED = "llm_router.observer_failed"
+MODEL_RETIRING = "llm_router.model_retiring"
 CATALOG_ENTRY_UNREADABLE = "llm_router.catalog_entry_unreadable"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.config import loading
@@ -18,7 +19,7 @@ from llm_router.operations.search import Search
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
 from llm_router.options.values import check_values, no_attribute
-from llm_router.providers.base import GenerationSource
+from llm_router.providers.base import Catalogued, GenerationSource
 from llm_router.routing.clock import Clock
 from llm_router.routing.explain import Candidate, Explanation, actions_of
 from llm_router.streams import CompletionStream
@@ -359,6 +360,17 @@ class Router:
             on_error=actions_of(plan),
             policy=engine.config.policy.preferences,
         )
+
+    def retirements(self) -> dict[str, date]:
+        """Return which configured models OpenRouter may remove within 30 days, or already has.
+
+        By the catalogue in memory, else on disk: no network; nothing where neither is there.
+        """
+        engine = self._engine
+        for provider in engine.all_providers().values():
+            if isinstance(provider, Catalogued):
+                provider.recall()
+        return engine.retirements(datetime.fromtimestamp(engine.clock.wall(), UTC).date())
 
     def health(self) -> dict[str, Health]:
         """Return how each configured deployment does, and why."""

@@ -204,6 +204,10 @@ class SyncRouter:
         conceal(options)
         return self._router.explain(model, messages, **options)
 
+    def retirements(self) -> dict[str, date]:
+        """See `Router.retirements`."""
+        return self._router.retirements()
+
     def health(self) -> dict[str, Health]:
         """See `Router.health`."""
         return self._router.health()

@@ -95,6 +95,15 @@ class Chat(Provider, Protocol):
 
 
 @runtime_checkable
+class Catalogued(Provider, Protocol):
+    """A provider whose catalogue is kept on disk."""
+
+    def recall(self) -> None:
+        """Read it, where none is in memory. Blocks; no network, raises nothing."""
+        ...
+
+
+@runtime_checkable
 class GenerationSource(Protocol):
     """A provider that says afterwards what an answer cost."""
 

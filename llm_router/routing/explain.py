@@ -24,6 +24,8 @@ class Candidate:
     deployment: str
     skip: str | None
     """Why it would be passed over; None when it would be asked."""
+    retires: str | None = None
+    """The date after which its model may be removed, where that is within 30 days or past."""
     health: Health | None = None
     request: RequestPreview | None = None
     """The exact URL, headers and body, secrets masked."""

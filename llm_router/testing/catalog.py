@@ -78,6 +78,8 @@ class SandboxModel:
     """Whether its upstream answers 400 to any `response_format` of JSON."""
     output: Output = "text"
     """Its output modality."""
+    expires: str | None = None
+    """The date after which it may be removed, as the catalogue writes it: `2026-12-31`."""
     dimensions: int | None = None
     """Of a model for embeddings: how long its vectors are."""
     most_inputs: int | None = None
@@ -121,6 +123,7 @@ class SandboxModel:
             "supported_parameters": list(self.supports),
             "supported_voices": None,
             "default_parameters": None,
+            "expiration_date": self.expires,
             "links": {"details": f"/api/v1/models/{self.echoed}/endpoints"},
         }
 

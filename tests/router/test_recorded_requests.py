@@ -205,6 +205,7 @@ def test_a_cache_policy_makes_the_recorded_breakpoint_on_a_long_system_prompt(
     for policy in ("auto", {"ttl": "1h"}):
         options = options_of(recorded) | {"system": system, "cache": policy}
         body = body_of(router, recorded["model"], question, **options)
+        assert len(body.pop("session_id")) == 32, "of its own, which was not recorded"
         assert meaning(body) == meaning(recorded)
 
 

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,12 @@ class Catalog:
         self._due = self._clock() + RETRY_SECONDS
         self._task = asyncio.get_running_loop().create_task(self._load())
 
+    def recall(self) -> None:
+        """Read what is kept on disk, where nothing is in memory. Blocks; raises nothing."""
+        if self._fetched_at is None:
+            with contextlib.suppress(Exception):  # no file, or one of another shape: unknown
+                self._read_disk()
+
     def cost_of(self, asked: str, served: str | None, usage: Usage) -> Decimal | None:
         """Return tokens times the prices of the model that served; None when unknown.
 
@@ -111,9 +117,7 @@ class Catalog:
     async def _load(self) -> None:
         # Whatever goes wrong here (network, disk, a body of another shape) leaves the catalogue
         # as it is, to be tried again: it must not reach a call.
-        if self._fetched_at is None:
-            with contextlib.suppress(Exception):
-                await asyncio.to_thread(self._read_disk)
+        await asyncio.to_thread(self.recall)
         if self._fetched_at is None or self._clock() - self._fetched_at >= FRESH_SECONDS:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(FETCH_SECONDS):
@@ -212,6 +216,7 @@ def _read_model(raw: Mapping[str, Any]) -> ModelInfo:
         input_modalities=_words(architecture, "input_modalities") or frozenset(),
         output_modalities=_words(architecture, "output_modalities") or frozenset(),
         prices=_read_prices(pricing),
+        expires=_day(raw.get("expiration_date")),
         raw=raw,
     )
 
@@ -235,6 +240,14 @@ def _count(holder: Mapping[str, Any], name: str) -> int | None:
     if not (value is None or (type(value) is int and value >= 0)):
         raise _ShapeError(f"{name} is no count")
     return value
+
+
+def _day(value: Any) -> date | None:
+    """Return the date that an ISO text begins with; None for what is none."""
+    try:
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

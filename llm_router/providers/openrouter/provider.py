@@ -126,6 +126,10 @@ class OpenRouterProvider(OpenRouterTasks):
         await self.open()
         await self.catalog.get(model)
 
+    def recall(self) -> None:
+        """Read the catalogue that is kept on disk, where none is in memory. Blocks."""
+        self.catalog.recall()
+
     async def fetch_generation(self, response_id: str) -> Generation | None:
         """Return the stored record of an answer; None while there is none (it lags by seconds)."""
         try:
