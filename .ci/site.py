@@ -59,7 +59,7 @@ def _configuration() -> Iterator[str]:
         yield "| key | value | default | |\n|---|---|---|---|"
         needed = part.get("required", [])
         for key, field in part["properties"].items():
-            default = "required" if key in needed else f"`{_shown(field.get('default'))}`"
+            default = "required" if key in needed else f"`{_default(field)}`"
             says = _cell(field.get("description", ""))
             yield f"| `{key}` | {_cell(_kind(field))} | {default} | {says} |"
         yield ""
@@ -82,8 +82,10 @@ def _kind(field: dict[str, Any]) -> str:
     return str(field.get("type", ""))
 
 
-def _shown(default: Any) -> str:
-    return "none" if default is None else str(default)
+def _default(field: dict[str, Any]) -> str:
+    """Return what holds where the key is left out; it may stand with one of several kinds."""
+    said = [one["default"] for one in (field, *field.get("anyOf", ())) if "default" in one]
+    return "none" if not said or said[0] is None else str(said[0])
 
 
 def _options() -> Iterator[str]:
