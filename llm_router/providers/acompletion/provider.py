@@ -157,7 +157,8 @@ class AcompletionProvider:
         else:
             known, extra = self._known_and_extra(request)
             model = request.model
-            messages = messages_for(marked_messages(request, f"{self._kind}/{model}", known))
+            author = "anthropic" if "claude" in model else self._kind
+            messages = messages_for(marked_messages(request, f"{author}/{model}", known))
         arguments: dict[str, Any] = {"model": f"{self._kind}/{model}", "messages": messages}
         arguments |= copied(known)
         if extra:  # laid over LiteLLM's own work untouched

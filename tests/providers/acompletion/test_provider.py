@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from llm_router.config.model import PriceConfig
+from llm_router.config.model import PriceConfig, ProviderConfig
 from llm_router.errors import ConfigurationError, ProviderError, UnsupportedFeatureError
+from llm_router.providers.importing import load_here
+from llm_router.providers.registry import build_provider
 from tests.providers.acompletion.test_streams import ACOMPLETION, ANTHROPIC, KEY
 from tests.providers.scripted import answer, ask, provider, wire
 from tests.providers.test_native import EVERY_PARAM
@@ -135,6 +139,20 @@ async def test_anthropics_breakpoints_reach_it_when_caching_is_asked_for(
     wanted = {"type": "ephemeral"} | ({"ttl": ttl} if ttl else {})
     assert mark == (None if cache == "off" else wanted)
     assert rules == {"role": "system", "content": "Be brief."}
+
+
+async def test_breakpoints_are_placed_when_another_host_serves_claude() -> None:
+    """LiteLLM has no wire of ours for Claude on Vertex AI: its own call gets the marks."""
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    row = ProviderConfig(litellm="vertex_ai", path="acompletion", api_key=SecretStr("k" * 12))
+    provider_row = build_provider("vertex", row)
+    await provider_row.open()
+    for model, marks in (("claude-sonnet-4-5@20250929", 1), ("gemini-2.5-pro", 0)):
+        asked = provider_row.preview(ask(model, messages=messages, cache="auto")).body
+        assert json.dumps(asked["messages"]).count("cache_control") == marks
+        config = load_here().AnthropicConfig()  # the one that Vertex AI's stands on
+        sent = config.transform_request(model, [*asked["messages"]], {"max_tokens": 9}, {}, {})
+        assert json.dumps(sent).count("cache_control") == marks
 
 
 async def test_nothing_is_sent_or_left_when_a_call_is_cancelled_in_the_queue() -> None:
