@@ -13,6 +13,7 @@ from llm_router.cli.ask import router_for
 from llm_router.cli.terminal import config_option, json_option, on_one_line, say, say_json
 from llm_router.config import loading
 from llm_router.config.schema import json_schema
+from llm_router.providers.knowing import findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,12 +81,12 @@ def check(file: str | None, config: str | None, schema: bool, as_json: bool) -> 
         return
     if file is not None and config is not None:
         raise click.UsageError("name the file once: as FILE or by --config")
-    report = loading.check_file(config if file is None else file)
+    report = loading.check_file(config if file is None else file, findings)
     if as_json:
         say_json(_as_data(report))
     else:
         _say(report)
-    if report.config is None:
+    if report.problems:
         sys.exit(MISUSED)
 
 
@@ -93,7 +94,7 @@ def _as_data(report: Report) -> dict[str, Any]:
     names = ("severity", "file", "line", "path", "message")
     return {
         "source": report.source,
-        "ok": report.config is not None,
+        "ok": not report.problems,
         "aliases": list(report.config.aliases) if report.config else [],
         "findings": [{name: getattr(item, name) for name in names} for item in report.findings],
     }
@@ -102,7 +103,7 @@ def _as_data(report: Report) -> dict[str, Any]:
 def _say(report: Report) -> None:
     for finding in report.findings:
         say(f"{finding.severity}: {finding}", err=finding.severity == "error")
-    if report.config is None:
+    if report.config is None or report.problems:
         count = len(report.problems)
         say(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 import ipaddress
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -52,6 +53,10 @@ def check(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 def notes(config: RouterConfig) -> Iterator[Finding]:
     """Yield what is good to know of a configuration in which nothing is wrong."""
+    postgres = config.ledger is not None and config.ledger.url.startswith("postgres")
+    if postgres and find_spec("psycopg") is None:
+        fix = "pip install 'llm-router-litellm[postgres]'"
+        yield Finding(("ledger", "url"), f"PostgreSQL needs a driver: {fix}", "warning")
     for name, row in config.providers.items():
         missing = missing_credentials(name, row)
         if missing is not None:

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -15,10 +15,12 @@ from llm_router.config.findings import Finding, Report, explain
 from llm_router.config.model import RouterConfig, Sections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from llm_router.config.environment import Substitution
     from llm_router.config.findings import Path
+
+    Look: TypeAlias = Callable[[RouterConfig], Iterable[Finding]]
 
 BUILTIN = "builtin"
 """What `--config` is given for the sample that comes with the package."""
@@ -52,8 +54,11 @@ def find(path: StrPath | None = None) -> FilePath | None:
     return FilePath(named) if named else next(filter(FilePath.is_file, _PLACES), None)
 
 
-def check_file(path: StrPath | None = None) -> Report:
-    """Find and read a file as `load` does; problems, a missing file too, are in the report."""
+def check_file(path: StrPath | None = None, also: Look | None = None) -> Report:
+    """Find and read a file as `load` does; problems, a missing file too, are in the report.
+
+    *also* finds what takes more than the file to know, where that can be read.
+    """
     place = find(path)
     if place is None:
         places = ", ".join(map(str, _PLACES))
@@ -74,16 +79,16 @@ def check_file(path: StrPath | None = None) -> Report:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return _refused(name, f"not UTF-8: byte {raw[error.start]:#04x}", line)
-    return check_text(text, name)
+    return check_text(text, name, also)
 
 
-def check_text(text: str, name: str = "configuration") -> Report:
+def check_text(text: str, name: str = "configuration", also: Look | None = None) -> Report:
     """Read YAML *text* and report on it; *name* stands for the file in messages."""
     from llm_router.config import document  # PyYAML is not needed to build from code
 
     read = document.parse(text)
     if read.data is not None:
-        return _check(read.data, name, read.lines, read.findings)
+        return _check(read.data, name, read.lines, read.findings, also)
     if read.findings:
         return Report.of(read.findings, source=name)
     return _refused(name, "the file is empty; `llm-router init` writes one to start from")
@@ -119,6 +124,7 @@ def _check(
     name: str | None,
     lines: Mapping[Path, int] | None = None,
     findings: Iterable[Finding] = (),
+    also: Look | None = None,
 ) -> Report:
     from llm_router.config.environment import Substitution, with_environment
 
@@ -132,6 +138,7 @@ def _check(
     if not any(item.severity == "error" for item in found):
         config = RouterConfig(**values, source=name)
         found.extend(notes(config))
+        found.extend(also(config) if also else ())
     return Report.of(found, source=name, config=config, lines=lines, secrets=filled.secrets)
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router import events
 from llm_router.answers.models import ModelInfo
+from llm_router.config.model import OPENROUTER_BASE_URL
 from llm_router.usage import Prices
 from llm_router.wires.json_values import money
 
@@ -69,17 +70,17 @@ class Catalog:
             self._infos[name] = _readable(raw)
         return self._infos[name]
 
+    @property
+    def ids(self) -> Collection[str]:
+        """The names of all models in memory."""
+        return self._models.keys()
+
     async def get(self, model: str) -> ModelInfo | None:
         """Return `known(model)`, after the look-up that is under way or due: 2 seconds at most."""
         self.touch()
         if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([self._task], timeout=FETCH_SECONDS)
         return self.known(model)
-
-    def recall(self) -> None:
-        """Take what was kept on disk, however old. Blocks; for a command, not for calls."""
-        with contextlib.suppress(Exception):  # as in `_load`
-            self._read_disk()
 
     def touch(self) -> None:
         """Begin to load in the background when it is time; costs nothing when it is not."""
@@ -153,6 +154,18 @@ class Catalog:
     def _path(self) -> Path:
         name = hashlib.sha256(self._base_url.encode()).hexdigest()[:16]
         return (self._folder or cache_folder()) / f"openrouter-models-{name}.json"
+
+
+def kept_catalog(base_url: str | None) -> Catalog:
+    """Return the catalogue as it was last kept on disk; empty where it never was. No network."""
+    catalog = Catalog(base_url or OPENROUTER_BASE_URL, _never)
+    with contextlib.suppress(Exception):
+        catalog._read_disk()
+    return catalog
+
+
+async def _never() -> bytes:
+    raise ConnectionError("only what is on disk is asked for")
 
 
 def cache_folder() -> Path:
