@@ -46,6 +46,8 @@ def test_no_row_is_lost_beyond_the_promise_or_there_twice_when_processes_are_kil
 async def slow_proxy(socket: Path, delay: float) -> AsyncIterator[int]:
     """Stand before a server and let everything through *delay* seconds late."""
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
@@ -56,6 +58,7 @@ async def slow_proxy(socket: Path, delay: float) -> AsyncIterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back, forth = await asyncio.open_unix_connection(socket)
+        writers.extend((writer, forth))
         await asyncio.gather(pump(reader, forth), pump(back, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -63,6 +66,10 @@ async def slow_proxy(socket: Path, delay: float) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for each in writers:
+            each.close()
+        await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
+        await asyncio.sleep(0.3)  # who was in a delay finds its connection closed
 
 
 @pytest.mark.postgres
