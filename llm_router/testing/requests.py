@@ -7,9 +7,9 @@ at OpenRouter, which drops what an upstream has no use for.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -171,6 +171,12 @@ class Reasoning(Shape):
     exclude: bool | None = None
     enabled: bool | None = None
 
+    @model_validator(mode="after")
+    def _says_one(self) -> Self:
+        if self.effort and self.max_tokens:
+            raise ValueError("give effort or max_tokens, not both")
+        return self
+
 
 class Plugin(Shape):
     id: str
@@ -225,6 +231,20 @@ class ChatBody(Sampling):
     include_reasoning: bool | None = None
     modalities: list[Literal["text", "image", "audio"]] | None = None
     service_tier: Literal["auto", "default", "fast", "flex", "priority", "scale"] | None = None
+    n: Count | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        efforts = {self.reasoning_effort, self.reasoning and self.reasoning.effort} - {None}
+        if len(efforts) > 1:
+            raise ValueError("reasoning_effort and reasoning.effort differ")
+        tools = [tool for tool in self.tools or () if isinstance(tool, FunctionTool)]
+        chosen = self.tool_choice
+        if isinstance(chosen, NamedTool):
+            name = chosen.function.name
+            if name not in [tool.function.name for tool in tools]:
+                raise ValueError(f"tool_choice: there is no tool {name!r} in tools")
+        return self
 
 
 class InputText(Shape):
@@ -441,7 +461,8 @@ def _sentence(error: ValidationError, body: dict[str, Any]) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     places = [_place(problem["loc"], body, problem["type"]) for problem in problems]
     deepest = max(range(len(places)), key=lambda index: len(places[index]))
-    return f"{'.'.join(map(str, places[deepest]))}: {problems[deepest]['msg']}"
+    message = problems[deepest]["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, places[deepest])), message]))
 
 
 def _place(location: tuple[int | str, ...], body: Any, kind: str) -> list[int | str]:
