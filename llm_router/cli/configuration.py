@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llm_router.cli.ask import router_for
+from llm_router.cli.budgets import dear_calls
 from llm_router.cli.terminal import config_option, json_option, on_one_line, say, say_json
 from llm_router.config import loading
 from llm_router.config.schema import json_schema
 from llm_router.providers.knowing import findings
+from llm_router.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +99,20 @@ def _as_data(report: Report) -> dict[str, Any]:
         "ok": not report.problems,
         "aliases": list(report.config.aliases) if report.config else [],
         "findings": [{name: getattr(item, name) for name in names} for item in report.findings],
+        "warnings": _warnings(report),
     }
+
+
+def _warnings(report: Report) -> list[str]:
+    """Return what is no mistake of the file and may become one; prices and dates are those of the
+    catalogue kept on disk."""
+    if report.config is None or report.problems:
+        return []
+    leaving = Router(report.config).retirements().items()
+    return [
+        *dear_calls(report.config),
+        *(f"{name} may be removed after {when} (the catalogue says so)" for name, when in leaving),
+    ]
 
 
 def _say(report: Report) -> None:
@@ -107,6 +122,8 @@ def _say(report: Report) -> None:
         count = len(report.problems)
         say(f"{count} problem{'s' * (count != 1)} in {report.source}", err=True)
         return
+    for warning in _warnings(report):
+        say(f"warning: {warning}")
     aliases = ", ".join(report.config.aliases) or "none"
     say(f"{report.source} is fine; aliases: {aliases}")
 
