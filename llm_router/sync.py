@@ -7,20 +7,21 @@ import atexit
 import os
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
 from llm_router.options.values import no_attribute
 from llm_router.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from datetime import date
     from types import TracebackType
     from typing import Unpack
 
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
+    from llm_router.answers.partial import Partial
     from llm_router.answers.stream_events import StreamEvent
     from llm_router.config.model import RouterConfig
     from llm_router.ledger.ledger import Ledger
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from llm_router.options.values import StructuredMode
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
-    from llm_router.streams import CompletionStream
 
 R = TypeVar("R")
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 class SyncRouter:
@@ -183,6 +184,46 @@ class SyncRouter:
         """See `Router.stream`; use `with` and `for`."""
         return SyncCompletionStream(self._call, self._router.stream(model, messages, **options))
 
+    @overload
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: type[T],
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> SyncParsedStream[T]: ...
+
+    @overload
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> SyncParsedStream[Any]: ...
+
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> SyncParsedStream[Any]:
+        """See `Router.stream_parse`; use `with` and `for`."""
+        stream = self._router.stream_parse(
+            model, messages, schema=schema, mode=mode, grow_strings=grow_strings, **options
+        )
+        return SyncParsedStream(self._call, stream)
+
     def explain(
         self, model: str, messages: Prompt = "…", **options: Unpack[CallOptions]
     ) -> Explanation:
@@ -224,10 +265,10 @@ class SyncRouter:
         )
 
 
-class SyncCompletionStream:
-    """CompletionStream for `with` and `for`."""
+class _SyncStream(Generic[R]):
+    """A stream, whose whole is an R, for `with` and `for`."""
 
-    def __init__(self, call: Callable[..., Any], stream: CompletionStream) -> None:
+    def __init__(self, call: Callable[..., Any], stream: Any) -> None:
         self._call = call
         self._stream = stream
 
@@ -246,35 +287,61 @@ class SyncCompletionStream:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[StreamEvent]:
+    def _each(self, source: AsyncIterator[Any]) -> Iterator[Any]:
         while True:
             try:
-                yield self._call(self._stream.__anext__)
+                yield self._call(source.__anext__)
             except StopAsyncIteration:
                 return
+
+    @property
+    def completion(self) -> R:
+        """The whole answer; RuntimeError before the end."""
+        completion: R = self._stream.completion
+        return completion
+
+    def snapshot(self) -> Completion:
+        """Return what has come so far."""
+        snapshot: Completion = self._stream.snapshot()
+        return snapshot
+
+    def collect(self) -> R:
+        """Read to the end and return the whole answer."""
+        completion: R = self._call(self._stream.collect)
+        return completion
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._call(self._stream.aclose)
+
+
+class SyncCompletionStream(_SyncStream["Completion"]):
+    """CompletionStream for `with` and `for`."""
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        return self._each(self._stream)
 
     @property
     def text_stream(self) -> Iterator[str]:
         """The text alone, piece by piece."""
         return (event.text for event in self if type(event) is TextDelta)
 
+
+class SyncParsedStream(_SyncStream["ParsedCompletion[T]"], Generic[T]):
+    """ParsedStream for `with` and `for`."""
+
+    def __iter__(self) -> Iterator[Partial[T]]:
+        return self._each(self._stream)
+
     @property
-    def completion(self) -> Completion:
-        """The whole answer; RuntimeError before the end."""
-        return self._stream.completion
+    def items(self: SyncParsedStream[list[E]]) -> Iterator[E]:
+        """See `ParsedStream.items`."""
+        return self._each(self._stream.items)
 
-    def snapshot(self) -> Completion:
-        """Return what has come so far."""
-        return self._stream.snapshot()
-
-    def collect(self) -> Completion:
-        """Read to the end and return the whole answer."""
-        completion: Completion = self._call(self._stream.collect)
-        return completion
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._call(self._stream.aclose)
+    @property
+    def parsed(self) -> T:
+        """The object; RuntimeError before the end."""
+        return self.completion.parsed
 
 
 class _LoopThread:
