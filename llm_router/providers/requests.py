@@ -9,8 +9,9 @@ It also drops and edits options without a word, so what was asked is compared wi
   asks for a tool call instead, which only its own reading of the answer turns back;
 - what it refuses (a temperature for a reasoning model) is an UnsupportedFeatureError.
 
-Inside messages and tools its edits stand: they are what the provider takes. It never sees the
-caller's own objects, nor the key.
+Inside messages and tools its edits stand: they are what the provider takes. But a picture, a sound
+or a file that it leaves out is an UnsupportedFeatureError. It never sees the caller's own objects,
+nor the key.
 """
 
 from __future__ import annotations
@@ -150,6 +151,7 @@ class RequestBuilder:
         body: dict[str, Any] = by_litellm(
             self._name, transform, request.model, messages, copied(mapped), where, {}
         )
+        self._refuse_lost_parts(request.messages, body["messages"])
         body.update(body.pop("extra_body", None) or {})
         # What transform_request takes out on its own account, a tool_choice without tools say.
         body |= {n: mapped[n] for n in asked if n in mapped and n not in body}
@@ -158,6 +160,15 @@ class RequestBuilder:
             if "stream_options" in target.supported:
                 body["stream_options"] = {"include_usage": True}
         return {**body, **kept, **untouched, **request.extra_body}
+
+    def _refuse_lost_parts(self, asked: Sequence[Message], sent: Sequence[Message]) -> None:
+        given = _kinds_of_parts(asked)
+        if given and len(given) > len(_kinds_of_parts(sent)):
+            raise UnsupportedFeatureError(
+                f"{self._kind} takes no {', '.join(sorted(set(given)))} in messages",
+                provider=self._name,
+                hint="Leave it out, or ask another deployment.",
+            )
 
     def _options(
         self, model: str, asked: Mapping[str, Any]
@@ -300,6 +311,13 @@ def messages_for(messages: Sequence[Message]) -> list[dict[str, Any]]:
         if not isinstance(content, str):
             _refuse_urls_of_files(content or ())
     return found
+
+
+def _kinds_of_parts(messages: Sequence[Message]) -> list[str]:
+    """Return the type of every part of *messages* that is more than text."""
+    contents = [m["content"] for m in messages if not isinstance(m.get("content") or "", str)]
+    kinds = [str(part.get("type")) for content in contents for part in content]
+    return [kind for kind in kinds if kind not in ("text", "refusal")]
 
 
 def _refuse_urls_of_files(content: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from typing import Any
 
@@ -231,6 +232,28 @@ def test_a_file_by_its_url_is_refused_for_litellm_would_fetch_it() -> None:
     part["file"] = {"file_data": "data:application/pdf;base64,AA==", "filename": "a.pdf"}
     body = built("openai", messages=[{"role": "user", "content": [part]}]).body
     assert body["messages"][0]["content"][0]["file"]["file_data"].startswith("data:")
+
+
+PARTS = {
+    "image_url": {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQQQ"}},
+    "input_audio": {"type": "input_audio", "input_audio": {"data": "QQQQ", "format": "mp3"}},
+    "file": {"type": "file", "file": {"file_data": "data:application/pdf;base64,QQQQ"}},
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_of_a_message_is_sent_or_refused_and_never_left_out(kind: str, name: str) -> None:
+    content = [{"type": "text", "text": "Look."}, PARTS[name]]
+    messages = [{"role": "user", "content": content}, {"role": "user", "content": "And?"}]
+    try:
+        made = built(kind, PECULIAR.get(kind, "some/model"), messages=messages)
+    except UnsupportedFeatureError as error:
+        assert f"{kind} takes no {name} in messages" in str(error)
+    except InvalidRequestError as error:
+        assert kind == "fireworks_ai" and "does not support file content" in str(error)
+    else:
+        assert "QQQQ" in json.dumps(made.body)
 
 
 # --- azure ----------------------------------------------------------------------------------
