@@ -255,9 +255,9 @@ class ParsedStream(AnswerStream["ParsedCompletion[T]"], Generic[T]):
     `async for partial in stream` gives what is complete of the object, a Partial each time there
     is more; `async for item in stream.items` the finished elements of a list, validated. JSON that
     stands in the middle of prose or reasoning shows nothing before the end. After the end
-    `completion` is the ParsedCompletion and `parsed` its object; an answer
-    that is none is a SchemaValidationError, TruncatedOutputError or RefusalError there, and is not
-    asked for again. All else is as of `AnswerStream`.
+    `completion` is the ParsedCompletion and `parsed` its object; an answer that is none is a
+    SchemaValidationError, TruncatedOutputError or RefusalError there, and is not asked for again.
+    All else is as of `AnswerStream`.
     """
 
     def __init__(
