@@ -144,7 +144,7 @@ async def test_an_answer_cut_by_its_length_is_told_with_its_text(
     error = caught.value
     assert error.raw_texts == (TEXT[:40],)
     assert error.cost is not None and error.cost.total == sandbox.total_billed
-    (attempt,) = error.attempts
+    (attempt,) = error.attempts or ()
     assert (attempt.status, attempt.error) == ("failed", error)
     assert await anext(stream, None) is None
 
