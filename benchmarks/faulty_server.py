@@ -92,7 +92,7 @@ class Faults:
         return None
 
     def _plans(self, request: ChatRequest) -> list[tuple[float, FaultPlan]]:
-        if request.embeds:
+        if request.output == "embeddings":
             return BODIES
         return BODIES + (STREAMS if self._streams(request) else TEXTS)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.images import Images
+    from llm_router.answers.partial import Partial
     from llm_router.answers.ranking import Ranked, Ranking
     from llm_router.answers.search import SearchAnswer
     from llm_router.config.model import RouterConfig
@@ -30,27 +31,27 @@ if TYPE_CHECKING:
     from llm_router.options.tools import arguments_for, tool_result
     from llm_router.router import Router
     from llm_router.routing.clock import Clock
-    from llm_router.streams import CompletionStream
-    from llm_router.sync import SyncCompletionStream, SyncRouter
+    from llm_router.streams import CompletionStream, ParsedStream
+    from llm_router.sync import SyncCompletionStream, SyncParsedStream, SyncRouter
     from llm_router.usage import Cost, Usage, format_usd
 
     __version__: str
 
 __all__ = [
-    "AllDeploymentsFailedError", "Answer", "Attempt", "Audio", "AudioPart",
-    "AuthenticationError", "BudgetExceededError", "Citation", "Clock", "Completion",
-    "CompletionStream", "ConfigurationError", "ContentFilteredError",
-    "ContextWindowExceededError", "Cost", "DeadlineExceededError", "Embeddings",
-    "EmptyResponseError", "FilePart", "Image", "ImagePart", "Images", "InsufficientCreditsError",
-    "InvalidRequestError", "InvalidResponseError", "LLMRouterError", "LedgerError",
-    "MissingCredentialsError", "ModelNotFoundError", "NoEndpointError", "ParsedCompletion",
-    "PermissionDeniedError", "ProviderConnectionError", "ProviderError", "ProviderTimeoutError",
+    "AllDeploymentsFailedError", "Answer", "Attempt", "Audio", "AudioPart", "AuthenticationError",
+    "BudgetExceededError", "Citation", "Clock", "Completion", "CompletionStream",
+    "ConfigurationError", "ContentFilteredError", "ContextWindowExceededError", "Cost",
+    "DeadlineExceededError", "Embeddings", "EmptyResponseError", "FilePart", "Image", "ImagePart",
+    "Images", "InsufficientCreditsError", "InvalidRequestError", "InvalidResponseError",
+    "LLMRouterError", "LedgerError", "MissingCredentialsError", "ModelNotFoundError",
+    "NoEndpointError", "ParsedCompletion", "ParsedStream", "Partial", "PermissionDeniedError",
+    "ProviderConnectionError", "ProviderError", "ProviderTimeoutError",
     "ProviderUnavailableError", "Ranked", "Ranking", "RateLimitError", "RefusalError",
     "RequestTooLargeError", "Router", "RouterConfig", "SchemaValidationError", "SearchAnswer",
     "Span", "Speech", "StateUnavailableError", "StreamInterruptedError", "StructuredOutputError",
-    "SyncCompletionStream", "SyncRouter", "ToolCall", "Transcription", "TruncatedOutputError",
-    "UnknownAliasError", "UnsupportedFeatureError", "Usage", "VideoPart", "arguments_for",
-    "format_usd", "tool_result",
+    "SyncCompletionStream", "SyncParsedStream", "SyncRouter", "ToolCall", "Transcription",
+    "TruncatedOutputError", "UnknownAliasError", "UnsupportedFeatureError", "Usage", "VideoPart",
+    "arguments_for", "format_usd", "tool_result",
 ]  # fmt: skip
 
 _HOMES = {
@@ -63,13 +64,14 @@ _HOMES = {
     "answers.images": ("Images",),
     "answers.ranking": ("Ranked", "Ranking"),
     "answers.search": ("SearchAnswer",),
+    "answers.partial": ("Partial",),
     "config.model": ("RouterConfig",),
     "options.parts": ("AudioPart", "FilePart", "ImagePart", "VideoPart"),
     "options.tools": ("arguments_for", "tool_result"),
     "router": ("Router",),
     "routing.clock": ("Clock",),
-    "streams": ("CompletionStream",),
-    "sync": ("SyncCompletionStream", "SyncRouter"),
+    "streams": ("CompletionStream", "ParsedStream"),
+    "sync": ("SyncCompletionStream", "SyncParsedStream", "SyncRouter"),
     "usage": ("Cost", "Usage", "format_usd"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

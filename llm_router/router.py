@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.config import loading
 from llm_router.config.model import RouterConfig
-from llm_router.engine import Engine
+from llm_router.engine import CallScope, Engine
 from llm_router.errors import LedgerError, UnsupportedFeatureError
 from llm_router.operations.audio import Speak, Transcribe
 from llm_router.operations.chat import Chat, ChatStream
@@ -18,11 +18,12 @@ from llm_router.operations.rerank import Rerank
 from llm_router.operations.search import Search
 from llm_router.operations.structured.parsing import Parse
 from llm_router.operations.structured.reasking import AskingForSchema, parse_answer
+from llm_router.operations.structured.schema import element_type
 from llm_router.options.values import check_values, no_attribute
 from llm_router.providers.base import Catalogued, GenerationSource
 from llm_router.routing.clock import Clock
 from llm_router.routing.explain import Candidate, Explanation, actions_of
-from llm_router.streams import CompletionStream
+from llm_router.streams import CompletionStream, ParsedStream
 
 if TYPE_CHECKING:
     import os
@@ -223,15 +224,72 @@ class Router:
         chat = Chat.ask("parse", messages, options)
         scope = engine.call(chat, model, options)
         await engine.schemas.prepare(schema)
-        parse = Parse(
-            engine.schemas.get(schema),
-            mode=mode or scope.plan.row.structured,
-            memory=engine.modes,
-            capabilities=engine.capabilities,
-        )
+        parse = self._parse_of(schema, mode, scope)
         async with scope as call:
             step = AskingForSchema(chat, call, engine.provider, parse)
             return await parse_answer(step, chat, max_reasks)
+
+    @overload
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: type[T],
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> ParsedStream[T]: ...
+
+    @overload
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> ParsedStream[Any]: ...
+
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> ParsedStream[Any]:
+        """Return a stream of growing objects of *schema*; the call begins with `async with`.
+
+        *schema* and *mode* are those of `parse`. Each object holds what has come whole; with
+        *grow_strings* also the text that is on its way. A stream is never asked again: what does
+        not fit at the end is an error there. Raises what `stream` does, and at its end
+        SchemaValidationError, TruncatedOutputError, RefusalError.
+        """
+        check_values({"mode": mode})
+        engine = self._engine
+        chat = ChatStream.ask("stream_parse", messages, options)
+        scope = engine.call(chat, model, options)
+        return ParsedStream(
+            scope,
+            chat,
+            engine.provider,
+            self._parse_of(schema, mode, scope),
+            lambda: engine.schemas.get(element_type(schema)),
+            grow_strings=grow_strings,
+        )
+
+    def _parse_of(self, schema: Any, mode: StructuredMode | None, scope: CallScope) -> Parse[Any]:
+        return Parse(
+            self._engine.schemas.get(schema),
+            mode=mode or scope.plan.row.structured,
+            memory=self._engine.modes,
+            capabilities=self._engine.capabilities,
+        )
 
     async def embed(
         self,

@@ -7,7 +7,7 @@ import atexit
 import os
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from llm_router.answers.stream_events import TextDelta
 from llm_router.config import loading
@@ -16,7 +16,7 @@ from llm_router.options.values import no_attribute
 from llm_router.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from datetime import date
     from types import TracebackType
     from typing import Unpack
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llm_router.answers.completion import Completion, ParsedCompletion
     from llm_router.answers.embeddings import Embeddings
     from llm_router.answers.images import Images
+    from llm_router.answers.partial import Partial
     from llm_router.answers.ranking import Ranking
     from llm_router.answers.search import SearchAnswer
     from llm_router.answers.stream_events import StreamEvent
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
     from llm_router.routing.cooldown import Health
     from llm_router.routing.explain import Explanation
     from llm_router.routing.money import BudgetStanding
-    from llm_router.streams import CompletionStream
 
 R = TypeVar("R")
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 class SyncRouter:
@@ -197,6 +198,47 @@ class SyncRouter:
         conceal(options)
         return SyncCompletionStream(self._call, self._router.stream(model, messages, **options))
 
+    @overload
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: type[T],
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> SyncParsedStream[T]: ...
+
+    @overload
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> SyncParsedStream[Any]: ...
+
+    def stream_parse(
+        self,
+        model: str,
+        messages: Prompt,
+        *,
+        schema: Any,
+        mode: StructuredMode | None = None,
+        grow_strings: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> SyncParsedStream[Any]:
+        """See `Router.stream_parse`; use `with` and `for`."""
+        conceal(options)
+        stream = self._router.stream_parse(
+            model, messages, schema=schema, mode=mode, grow_strings=grow_strings, **options
+        )
+        return SyncParsedStream(self._call, stream)
+
     def explain(
         self, model: str, messages: Prompt = "…", **options: Unpack[CallOptions]
     ) -> Explanation:
@@ -257,6 +299,7 @@ class SyncRouter:
         **options: Unpack[CommonOptions],
     ) -> Ranking:
         """See `Router.rerank`."""
+        conceal(options)
         return self._call(
             lambda: self._router.rerank(model, query, documents, top_n=top_n, **options)
         )
@@ -274,6 +317,7 @@ class SyncRouter:
         **options: Unpack[CommonOptions],
     ) -> Images:
         """See `Router.generate_image`."""
+        conceal(options)
         return self._call(
             lambda: self._router.generate_image(
                 model, prompt, n=n, size=size, aspect_ratio=aspect_ratio, quality=quality,
@@ -292,6 +336,7 @@ class SyncRouter:
         **options: Unpack[CommonOptions],
     ) -> Speech:
         """See `Router.speak`."""
+        conceal(options)
         return self._call(
             lambda: self._router.speak(
                 model, text, voice=voice, format=format, speed=speed, **options
@@ -308,6 +353,7 @@ class SyncRouter:
         **options: Unpack[CommonOptions],
     ) -> Transcription:
         """See `Router.transcribe`."""
+        conceal(options)
         return self._call(
             lambda: self._router.transcribe(
                 model, audio, language=language, timestamps=timestamps, **options
@@ -323,15 +369,16 @@ class SyncRouter:
         **options: Unpack[CommonOptions],
     ) -> SearchAnswer:
         """See `Router.search`."""
+        conceal(options)
         return self._call(
             lambda: self._router.search(model, query, max_results=max_results, **options)
         )
 
 
-class SyncCompletionStream:
-    """CompletionStream for `with` and `for`."""
+class _SyncStream(Generic[R]):
+    """A stream, whose whole is an R, for `with` and `for`."""
 
-    def __init__(self, call: Callable[..., Any], stream: CompletionStream) -> None:
+    def __init__(self, call: Callable[..., Any], stream: Any) -> None:
         self._call = call
         self._stream = stream
 
@@ -350,35 +397,61 @@ class SyncCompletionStream:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[StreamEvent]:
+    def _each(self, source: AsyncIterator[Any]) -> Iterator[Any]:
         while True:
             try:
-                yield self._call(self._stream.__anext__)
+                yield self._call(source.__anext__)
             except StopAsyncIteration:
                 return
+
+    @property
+    def completion(self) -> R:
+        """The whole answer; RuntimeError before the end."""
+        completion: R = self._stream.completion
+        return completion
+
+    def snapshot(self) -> Completion:
+        """Return what has come so far."""
+        snapshot: Completion = self._stream.snapshot()
+        return snapshot
+
+    def collect(self) -> R:
+        """Read to the end and return the whole answer."""
+        completion: R = self._call(self._stream.collect)
+        return completion
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._call(self._stream.aclose)
+
+
+class SyncCompletionStream(_SyncStream["Completion"]):
+    """CompletionStream for `with` and `for`."""
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        return self._each(self._stream)
 
     @property
     def text_stream(self) -> Iterator[str]:
         """The text alone, piece by piece."""
         return (event.text for event in self if type(event) is TextDelta)
 
+
+class SyncParsedStream(_SyncStream["ParsedCompletion[T]"], Generic[T]):
+    """ParsedStream for `with` and `for`."""
+
+    def __iter__(self) -> Iterator[Partial[T]]:
+        return self._each(self._stream)
+
     @property
-    def completion(self) -> Completion:
-        """The whole answer; RuntimeError before the end."""
-        return self._stream.completion
+    def items(self: SyncParsedStream[list[E]]) -> Iterator[E]:
+        """See `ParsedStream.items`."""
+        return self._each(self._stream.items)
 
-    def snapshot(self) -> Completion:
-        """Return what has come so far."""
-        return self._stream.snapshot()
-
-    def collect(self) -> Completion:
-        """Read to the end and return the whole answer."""
-        completion: Completion = self._call(self._stream.collect)
-        return completion
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._call(self._stream.aclose)
+    @property
+    def parsed(self) -> T:
+        """The object; RuntimeError before the end."""
+        return self.completion.parsed
 
 
 class _LoopThread:

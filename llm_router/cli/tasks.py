@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from llm_router.cli.ask import config_option, router_for, summary
-from llm_router.cli.terminal import on_one_line, say, say_json
+from llm_router.cli.ask import router_for, summary
+from llm_router.cli.terminal import config_option, on_one_line, say, say_json
 from llm_router.options.questions import ImageQuality, SpeechFormat, Timestamps
 
 if TYPE_CHECKING:

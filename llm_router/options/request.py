@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 from llm_router.answers.completion import Completion
@@ -210,11 +210,12 @@ class TaskRequest(Generic[Q]):
     @property
     def prompt(self) -> Any:
         """Everything that the model reads as tokens."""
-        return self.texts
+        asked: Any = self.question  # a dataclass, which no TypeVar can say
+        return [getattr(asked, one.name) for one in fields(asked)]
 
     @property
     def output_limit(self) -> int:
-        """Vectors are no tokens."""
+        """What comes is counted by units of its own."""
         return 0
 
 

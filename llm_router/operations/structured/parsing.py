@@ -136,7 +136,7 @@ class Parse(Generic[T]):
         when a validator of the schema raises something of its own.
         """
         _check_finish(completion)
-        strict = self.mode_used(deployment) == "json_schema" and not self._takes_any(deployment)
+        strict = self.is_strict(deployment)
         calls = [c.raw_arguments for c in completion.tool_calls if c.name == self.schema.name]
         said = [completion.text] if completion.text.strip() else []
         problem: MismatchError | None = None
@@ -154,6 +154,10 @@ class Parse(Generic[T]):
             problem = error
         text = next(iter([*calls, *said]), "")
         raise Invalid(text, str(problem) if problem else _nothing_in(completion))
+
+    def is_strict(self, deployment: Deployment) -> bool:
+        """Return whether the model was shown the strict schema, where null may be "left out"."""
+        return self.mode_used(deployment) == "json_schema" and not self._takes_any(deployment)
 
     def _read(self, text: str, strict: bool) -> Reading[T]:
         try:

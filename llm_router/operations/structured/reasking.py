@@ -1,13 +1,14 @@
 """Asking again: an answer that does not fit its schema goes back with what is wrong with it.
 
-Each question is an attempt of the same call: one budget, one deadline, one bill.
+Each question is an attempt of the same call: one budget, one deadline, one bill. A stream is asked
+once: what its reader has seen cannot be taken back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_router.answers.completion import Completion, ParsedCompletion
 from llm_router.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from llm_router.options.request import Deployment
     from llm_router.routing.call import Call, RunningAttempt
 
+R = TypeVar("R")
 # Characters. jsonschema takes up to five milliseconds for a thousand of them.
 _READ_AT_ONCE = 8_192
 
@@ -67,7 +69,7 @@ async def parse_answer(step: AskingForSchema, chat: Chat, max_reasks: int) -> Pa
         attempt = call.running
         assert attempt is not None, "the loop returned with an attempt that is open"
         try:
-            reading = await _read(step, attempt, answer)
+            reading = await _read(step, attempt, answer, call.time_left)
         except Invalid as invalid:
             texts.append(invalid.text)
             problems.append(invalid.problem)
@@ -86,19 +88,44 @@ async def parse_answer(step: AskingForSchema, chat: Chat, max_reasks: int) -> Pa
             return call.succeed(_parsed(call, answer, reading, len(texts)))
 
 
-async def _read(step: AskingForSchema, attempt: RunningAttempt, answer: Completion) -> Reading[Any]:
-    """Return what `Parse.read` does; a long answer is read in a thread, within the deadline.
+async def parse_stream(
+    step: AskingForSchema, attempt: RunningAttempt, answer: Completion
+) -> ParsedCompletion[Any]:
+    """Return the object in *answer*, the whole of a stream, whose attempt ends if there is none.
+
+    Raises SchemaValidationError, TruncatedOutputError and RefusalError.
+    """
+    try:
+        reading = await _read(step, attempt, answer, None)
+    except Invalid as invalid:
+        error = _never_fitted([invalid.text], [invalid.problem])
+        error.add(hint="A stream is not asked again; `parse` asks again.")
+        attempt.reject(answer, error)
+        raise error from invalid.__cause__
+    except StructuredOutputError as error:
+        attempt.reject(answer, error)
+        raise
+    return _parsed(step.call, answer, reading, 0)
+
+
+async def off_the_loop(size: int, read: Callable[..., R], *args: Any) -> R:
+    """Return what *read* does, done in a thread when *size*, in characters, is large."""
+    return await asyncio.to_thread(read, *args) if size > _READ_AT_ONCE else read(*args)
+
+
+async def _read(
+    step: AskingForSchema, attempt: RunningAttempt, answer: Completion, seconds: float | None
+) -> Reading[Any]:
+    """Return what `Parse.read` does; a long answer is read in a thread, within *seconds*.
 
     However the wait for it ends, the answer came and is billed.
     """
-    call, read = step.call, step.parse.read
+    call = step.call
     size = len(answer.text) + sum(len(called.raw_arguments) for called in answer.tool_calls)
     attempt.partial = lambda: answer
-    if size <= _READ_AT_ONCE:
-        return read(answer, attempt.deployment)
     try:
-        async with asyncio.timeout(call.time_left):
-            return await asyncio.to_thread(read, answer, attempt.deployment)
+        async with asyncio.timeout(seconds):
+            return await off_the_loop(size, step.parse.read, answer, attempt.deployment)
     except TimeoutError:
         raise DeadlineExceededError(
             f"the answer came, and was not read within the deadline of {call.limits.deadline:.3g} s"

@@ -8,14 +8,24 @@ import json
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from inspect import isroutine
 from itertools import islice
 from math import isinf
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
 
 from pydantic import TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -43,6 +53,7 @@ _MAX_PROBLEM_CHARS = 300
 _MAX_LISTED = 10_000
 """pydantic lists all mistakes or none, 500 a millisecond."""
 _CACHED_SCHEMAS = 256
+_DEFINITIONS = ("$schema", "$defs", "definitions")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 _LONG_NUMBER = re.compile(r"\d[\d.]{15}")
 _LITERAL = re.compile(rf"{JSON_STRING}|-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?", re.S)
@@ -115,6 +126,14 @@ class Schema(Generic[T]):
     @property
     def why_not_strict(self) -> str | None:
         return None if isinstance(self._strict, Strict) else str(self._strict)
+
+    @property
+    def nulls_are_values(self) -> bool:
+        """Whether a null in an answer to `strict` never stands for "left out"."""
+        try:
+            return isinstance(self._strict, Strict) and not self._strict.adds_nulls
+        except ConfigurationError:
+            return False
 
     @cached_property
     def text(self) -> str:
@@ -207,6 +226,23 @@ def _from_type(tp: Any) -> Schema[Any]:
             f"schema: {tp!r} is neither a type that pydantic validates nor a JSON Schema dict: "
             f"{getattr(error, 'message', error)}"
         ) from error
+
+
+def element_type(schema: Any) -> Any:
+    """Return what the elements of a list are, as `Schema.of` takes it.
+
+    Raises TypeError for a *schema* that is none of a list.
+    """
+    if get_origin(schema) is Annotated:
+        schema = get_args(schema)[0]
+    if isinstance(schema, Mapping) and isinstance(schema.get("items"), Mapping):
+        shared = {word: schema[word] for word in _DEFINITIONS if word in schema}
+        return {**shared, **schema["items"]}
+    origin, inner = get_origin(schema), get_args(schema)
+    is_list = isinstance(origin, type) and issubclass(origin, Sequence)
+    if is_list and (origin is not tuple or inner[1:] == (...,)):
+        return inner[0]
+    raise TypeError(f"items are those of a list (schema=list[Item]), and {schema!r} is none")
 
 
 def _name_of(tp: Any, shown: Node) -> str:
