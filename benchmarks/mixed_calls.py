@@ -251,7 +251,9 @@ async def what_is_left(router: Router) -> list[str]:
     """Return the slots and tasks that are still there a moment after the last call."""
     await asyncio.sleep(0.5)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    held = [names for gate in router._engine.gates._gates for names in gate._slots.values()]  # type: ignore[attr-defined]
+    engine = router._engine
+    slots = (engine.gates._gates[0]._slots, engine.state._slots)  # type: ignore[attr-defined]  # the memory's, of both
+    held = [names for found in slots for names in found.values()]
     return [*map(repr, tasks), *(repr(names) for names in held if names)]
 
 

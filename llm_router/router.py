@@ -160,7 +160,8 @@ class Router:
 
         *options*, all by keyword (their types and meaning: `llm_router.options.request`):
         system, params, openrouter, extra_body, cache, tags, user, store, provider; timeout,
-        deadline, idle_timeout, max_attempts; and of the model temperature, top_p, top_k, min_p,
+        deadline, idle_timeout, max_attempts, max_cost, session, api_key; and of the model
+        temperature, top_p, top_k, min_p,
         top_a, frequency_penalty, presence_penalty, repetition_penalty, max_tokens,
         max_completion_tokens, stop, seed, logit_bias, logprobs, top_logprobs, tools, tool_choice,
         parallel_tool_calls, response_format, reasoning, verbosity, modalities, audio, prediction,

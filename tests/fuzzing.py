@@ -100,7 +100,7 @@ VECTORS = [
 def embedded(body: bytes, dice: Random) -> str:
     status = dice.choice([200, 200, 200, 400, 429])
     try:
-        given = read_embeddings(wire_bodies.WIRE, 2, status, {}, body)
+        given = read_embeddings(wire_bodies.WIRE, status, {}, body, 2)
     except errors.ProviderError as error:
         assert str(error).encode()
         return type(error).__name__

@@ -29,8 +29,9 @@ def asked_for() -> Iterator[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     yield from project["build-system"]["requires"]
     yield from project["project"]["dependencies"]
-    for texts in project["project"]["optional-dependencies"].values():
-        yield from texts
+    for extra, texts in project["project"]["optional-dependencies"].items():
+        if extra != "docs":  # builds the site in an environment of its own
+            yield from texts
 
 
 def needed_by(requirement: Requirement) -> Iterator[Requirement]:

@@ -40,7 +40,8 @@ _LOGS_LEAVE = (
     "operation", "attempts", "latency_ms", "input_tokens", "output_tokens", "started_at", "error",
 )  # fmt: skip
 REPORT_LEAVES = (
-    "computed", "first_token_p95_ms", "first_token_p50_ms", "cache_read_tokens", "latency_p50_ms",
+    "computed", "cached_share", "first_token_p95_ms", "first_token_p50_ms", "cache_read_tokens",
+    "latency_p50_ms",
     "cancelled", "without_cost", "latency_p95_ms", "attempts", "input_tokens", "output_tokens",
 )  # fmt: skip
 _TRIED = (

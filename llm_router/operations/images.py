@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_IMAGES, MOST_REFERENCES = 10, 16
 """What OpenRouter's `/images` takes."""
 _SIZE = re.compile(r"\d{3,5}x\d{3,5}|512|768|1K|1\.5K|2K|4K")
-_RATIO = re.compile(r"\d+(\.\d+)?:\d+(\.\d+)?|auto")
+_RATIO = re.compile(r"\d{1,4}(\.\d{1,4})?:\d{1,4}(\.\d{1,4})?|auto")
 
 
 @dataclass(frozen=True, kw_only=True)

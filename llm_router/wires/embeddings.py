@@ -29,7 +29,7 @@ _LARGEST_BILL = 64 * 1024
 
 
 def read_embeddings(
-    wire: OpenAIWire, count: int, status: int, headers: Mapping[str, str], body: bytes
+    wire: OpenAIWire, status: int, headers: Mapping[str, str], body: bytes, count: int
 ) -> Embeddings:
     """Return the vectors of *count* texts, or raise the ProviderError that the answer is.
 

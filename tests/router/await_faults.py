@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import importlib.abc
 import importlib.machinery
 import json
@@ -120,6 +121,24 @@ async def parse_much(router: Any, sandbox: Any) -> None:
     await router.parse("safe", "How many?", schema=schema)
 
 
+async def stream_parse(router: Any, sandbox: Any) -> None:
+    from llm_router import SchemaValidationError
+
+    sandbox.reply(text="[1, 2]")
+    async with router.stream_parse("safe", "Which?", schema=list[int]) as numbers:
+        async for _ in numbers.items:
+            pass
+    sandbox.reply(text='["many"]')
+    with contextlib.suppress(SchemaValidationError):
+        async with router.stream_parse("safe", "Which?", schema=list[int]) as numbers:
+            async for _ in numbers:
+                pass
+    sandbox.reply(text=json.dumps([3] * 20_000))
+    async with router.stream_parse("safe", "Which?", schema=list[int]) as numbers:
+        async for _ in numbers:
+            pass
+
+
 async def stream(router: Any, sandbox: Any) -> None:
     sandbox.fail("http_503")
     async with router.stream("safe", "Hello") as events:
@@ -194,6 +213,7 @@ async def tasks(router: Any, sandbox: Any) -> None:
 
 async def paced(router: Any, sandbox: Any) -> None:
     """A rate whose second caller waits, under a budget."""
+    await router.budgets()
     for _ in range(2):
         await router.complete("paced", "Hello", max_cost=1)
 
@@ -201,14 +221,15 @@ async def paced(router: Any, sandbox: Any) -> None:
 async def shared(router: Any, sandbox: Any) -> None:
     """Other processes hold all slots of the alias for a while."""
     _, permits = router._engine.gates._gates
+    await router.complete("safe", "Hello")
     permits._slots = True
     held = permits._state._slots["alias safe"] = {"one", "another"}
-    asyncio.get_running_loop().call_later(0.02, held.clear)
+    asyncio.get_running_loop().call_later(0.1, held.clear)
     await router.complete("safe", "Hello")
 
 
 STORIES = (
-    complete, paced, shared, parse, parse_much, embed, tasks, stream, left_early, crowded,
+    complete, paced, shared, parse, parse_much, embed, tasks, stream, stream_parse, left_early, crowded,
     refused, patient, broken_early, broken_late, closed, whole_life,
 )  # fmt: skip
 

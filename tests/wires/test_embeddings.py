@@ -37,7 +37,7 @@ def read(
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Embeddings:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_embeddings(WIRE, count, status, headers, raw)
+    return read_embeddings(WIRE, status, headers, raw, count)
 
 
 def data(*vectors: Any, **more: Any) -> dict[str, Any]:
