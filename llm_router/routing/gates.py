@@ -272,9 +272,14 @@ class Permits:
         return leave
 
     def _rates(self, call: Call, deployment: Deployment, tokens: int) -> Iterator[Rate]:
-        """Yield what an attempt takes of each rate that it counts towards."""
-        rated = ((call.plan.row, f"alias {call.plan.alias}"),)
-        for row, name in (*rated, (self._rows[deployment.provider], deployment.name)):
+        """Yield what an attempt takes of each rate that it counts towards.
+
+        One with a key of the call's own counts towards no limit of the row's key.
+        """
+        rated: list[tuple[Any, str]] = [(call.plan.row, f"alias {call.plan.alias}")]
+        if deployment.api_key is None:
+            rated.append((self._rows[deployment.provider], deployment.name))
+        for row, name in rated:
             if row.requests_per_minute:
                 yield Rate(f"requests of {name}", row.requests_per_minute, 1)
             if row.tokens_per_minute:
@@ -289,7 +294,7 @@ def _slots_of_call(call: Call) -> tuple[Slot, ...]:
 
 def _slots_of_attempt(call: Call, deployment: Deployment, ask_id: str) -> tuple[Slot, ...]:
     """Return the slot of the call, asked for with its first attempt, and that of the attempt."""
-    count = call.plan.slots.get(deployment.provider)
+    count = _count(call, deployment)
     own = () if count is None else (Slot(deployment.name, ask_id, count),)
     return (*_slots_of_call(call), *own)
 

@@ -116,9 +116,13 @@ class Money:
         self._told: set[tuple[str, str]] = set()
 
     def draft(self, call: Call, deployment: Deployment, estimate: Estimate) -> Draft:
-        """Return what an attempt draws on; BudgetExceededError where that is known to be much."""
+        """Return what an attempt draws on; BudgetExceededError where that is known to be much.
+
+        One with a key of the call's own is somebody else's money: `max_cost` alone holds for it.
+        """
         bound = _of_the_call(call, estimate)
-        purses = self._drawn_on(Payer.of(call.started))
+        keyed = deployment.api_key is not None
+        purses = () if keyed else self._drawn_on(Payer.of(call.started))
         claims = tuple(self._priced(purse, estimate, deployment) for purse in purses)
         return Draft(purses, claims, bound)
 

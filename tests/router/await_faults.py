@@ -229,8 +229,8 @@ async def shared(router: Any, sandbox: Any) -> None:
 
 
 STORIES = (
-    complete, paced, shared, parse, parse_much, embed, tasks, stream, stream_parse, left_early, crowded,
-    refused, patient, broken_early, broken_late, closed, whole_life,
+    complete, paced, shared, parse, parse_much, embed, tasks, stream, stream_parse,
+    left_early, crowded, refused, patient, broken_early, broken_late, closed, whole_life,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from llm_router.errors import (
     AuthenticationError,
+    BudgetExceededError,
     ConfigurationError,
     LLMRouterError,
     MissingCredentialsError,
@@ -77,6 +78,17 @@ async def test_the_calls_key_is_sent_and_the_next_call_has_the_rows_again() -> N
         keys = sent(server)
     assert keys[0] == f"Bearer {TENANTS}"
     assert sorted(keys[1:]) == sorted(f"Bearer {key}" for key in (OURS, OTHERS, TENANTS))
+
+
+async def test_a_tenants_money_and_pace_are_not_the_services() -> None:
+    """Neither a spent budget nor the rate of the row's key stands in the way of another key."""
+    budgets = [{"name": "all", "usd": "0.000001", "unpriced": "refuse"}]
+    async with serving() as server, routed(server, budgets=budgets) as router:
+        with pytest.raises(BudgetExceededError):
+            await router.complete(GPT, "Hi")
+        assert (await router.complete(GPT, "Hi", api_key=TENANTS)).text
+        (standing,) = await router.budgets()
+        assert standing.spent == standing.reserved == 0
 
 
 async def test_every_operation_sends_it(sandbox: Sandbox) -> None:
