@@ -34,8 +34,19 @@ def router(sandbox: Sandbox) -> Iterator[SyncRouter]:
         yield router
 
 
+OTHERS: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def threads_of_this_test_alone() -> None:
+    """A Router that another test dropped without closing it keeps its thread to the end."""
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def router_threads() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith("llm_router")]
+    threads = set(threading.enumerate()) - OTHERS
+    return [thread.name for thread in threads if thread.name.startswith("llm_router")]
 
 
 def test_a_call_returns_what_its_asynchronous_twin_returns(
