@@ -26,8 +26,7 @@ from tests.watch import Watcher
 ROOT = Path(__file__).parents[2]
 _QUIET = os.getloadavg()[0] <= (os.cpu_count() or 1) and sys.gettrace() is None
 LONGEST_MS = 50.0 if _QUIET else 250.0
-"""50; where others keep the processors busy, or coverage traces every line, what a fault of old took
-at least."""
+"""50; where others keep the processors busy, or a tracer runs, what a fault of old took."""
 TIMES = 4
 
 
