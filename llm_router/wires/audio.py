@@ -8,9 +8,9 @@ from llm_router.answers.audio import Span, Speech, Transcription
 from llm_router.errors import EmptyResponseError, InvalidResponseError
 from llm_router.options.parts import type_of
 from llm_router.usage import Usage
-from llm_router.wires.errors import context, header
+from llm_router.wires.errors import header
 from llm_router.wires.json_values import money, objects, text_or_none
-from llm_router.wires.tasks import known, object_with
+from llm_router.wires.tasks import bill, known, object_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,14 +32,13 @@ def read_speech(
         raise wire.read_error(status, headers, body)
     said = header(headers, "Content-Type") or _BYTES
     media_type, *parameters = (piece.strip() for piece in said.split(";"))
-    bill = context(headers) | {"status_code": 200}
     if not body:
-        raise EmptyResponseError("The answer has no sound in it", **bill)
+        raise EmptyResponseError("The answer has no sound in it", **bill(headers))
     if media_type == _BYTES:
         media_type = type_of(body) or _BYTES
     elif not media_type.startswith("audio/"):
         wire.read_answer(status, headers, body)
-        raise InvalidResponseError(f"The answer is {media_type}, not sound", **bill)
+        raise InvalidResponseError(f"The answer is {media_type}, not sound", **bill(headers))
     told = dict(piece.partition("=")[::2] for piece in parameters)
     return Speech(
         data=body,
@@ -59,14 +58,14 @@ def read_transcription(
     """
     answer = object_with("text", wire, status, headers, body)
     text = answer["text"]
-    bill = context(headers, answer) | {"status_code": 200}
     if not isinstance(text, str):
-        raise InvalidResponseError("The text of the answer is none", **bill)
+        raise InvalidResponseError("The text of the answer is none", **bill(headers, answer))
     fields = known(headers, answer)
     duration = _seconds(answer.get("duration"))
     usage = fields.get("usage") or Usage()
     if not (text or duration or usage.units or usage.input_tokens):
-        raise EmptyResponseError("The answer has no text, and nothing was listened to", **bill)
+        silent = "The answer has no text, and nothing was listened to"
+        raise EmptyResponseError(silent, **bill(headers, answer))
     return Transcription(
         text=text,
         language=text_or_none(answer.get("language")),

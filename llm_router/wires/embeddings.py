@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.embeddings import Embeddings
 from llm_router.errors import EmptyResponseError, InvalidResponseError
-from llm_router.wires.errors import context
 from llm_router.wires.json_values import leading_json, object_or_empty, objects
-from llm_router.wires.tasks import known, object_with
+from llm_router.wires.tasks import bill, known, object_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,9 +41,7 @@ def read_embeddings(
         vectors = _ordered(objects(answer["data"]), count)
     except _WrongError as problem:
         kind = InvalidResponseError if answer["data"] else EmptyResponseError
-        raise kind(
-            f"The answer {problem}", **context(headers, answer) | {"status_code": 200}
-        ) from None
+        raise kind(f"The answer {problem}", **bill(headers, answer)) from None
     return Embeddings(vectors=vectors, **known(headers, answer))
 
 

@@ -10,9 +10,8 @@ from llm_router.answers.completion import Image
 from llm_router.answers.images import Images
 from llm_router.errors import EmptyResponseError
 from llm_router.options.parts import type_of
-from llm_router.wires.errors import context
 from llm_router.wires.json_values import objects, text_or_none
-from llm_router.wires.tasks import known, object_with
+from llm_router.wires.tasks import bill, known, no_answer, object_with, said_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 _HEAD = 64
 """Characters of base64 that tell the kind of picture."""
 _ANY = "application/octet-stream"
+_NONE = "The answer has no images in it"
 
 
 def read_images(wire: OpenAIWire, status: int, headers: Mapping[str, str], body: bytes) -> Images:
@@ -32,8 +32,7 @@ def read_images(wire: OpenAIWire, status: int, headers: Mapping[str, str], body:
     answer = object_with("data", wire, status, headers, body)
     images = tuple(filter(None, map(_image, objects(answer["data"]))))
     if not images:
-        bill = context(headers, answer) | {"status_code": 200}
-        raise EmptyResponseError("The answer has no images in it", **bill)
+        raise EmptyResponseError(_NONE, **bill(headers, answer))
     fields = known(headers, answer)
     usage = replace(fields.get("usage") or Images().usage, units=len(images), unit="image")
     return Images(images=images, **fields | {"usage": usage})
@@ -45,23 +44,10 @@ def read_chat_images(
     """Return the pictures of a chat's answer; one without any is an EmptyResponseError."""
     answer = wire.read_answer(status, headers, body)
     if not answer.images:
-        raise EmptyResponseError(
-            "The answer has no images in it",
-            status_code=200,
-            response_id=answer.response_id,
-            upstream_provider=answer.upstream_provider,
-            usage=answer.usage,
-            cost=answer.cost,
-        )
-    return Images(
-        images=answer.images,
-        text=answer.text,
-        model=answer.model,
-        upstream_provider=answer.upstream_provider,
-        response_id=answer.response_id,
-        usage=replace(answer.usage, units=len(answer.images), unit="image"),
-        cost=answer.cost,
-    )
+        raise no_answer(answer, _NONE)
+    usage = replace(answer.usage, units=len(answer.images), unit="image")
+    fields = said_by(answer) | {"usage": usage}
+    return Images(images=answer.images, text=answer.text, **fields)
 
 
 def _image(item: dict[str, Any]) -> Image | None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_router.answers.ranking import Ranked, Ranking
 from llm_router.errors import EmptyResponseError, InvalidResponseError
-from llm_router.wires.errors import context
 from llm_router.wires.json_values import objects
-from llm_router.wires.tasks import known, object_with
+from llm_router.wires.tasks import bill, known, object_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +41,7 @@ def read_ranking(
         kind = InvalidResponseError if items else EmptyResponseError
         raise kind(
             f"The answer has {len(results)} sound scores for {wanted} documents",
-            **context(headers, answer) | {"status_code": 200},
+            **bill(headers, answer),
         )
     return Ranking(results=results, **known(headers, answer))
 

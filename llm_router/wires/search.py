@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llm_router.answers.search import SearchAnswer
-from llm_router.errors import EmptyResponseError
 from llm_router.wires.json_values import count, object_or_empty
-from llm_router.wires.tasks import exact_json
+from llm_router.wires.tasks import exact_json, no_answer, said_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,14 +27,7 @@ def read_search(
     """
     answer = wire.read_answer(status, headers, body)
     if not (answer.text or answer.citations):
-        raise EmptyResponseError(
-            "The answer has neither text nor sources in it",
-            status_code=200,
-            response_id=answer.response_id,
-            upstream_provider=answer.upstream_provider,
-            usage=answer.usage,
-            cost=answer.cost,
-        )
+        raise no_answer(answer, "The answer has neither text nor sources in it")
     report = object_or_empty(exact_json(body).get("usage"))
     details = [object_or_empty(report.get(name)) for name in _DETAILS]
     counts = (count(detail.get("web_search_requests")) for detail in details)
@@ -43,12 +35,5 @@ def read_search(
     usage = answer.usage
     if searches is not None:
         usage = replace(usage, units=searches, unit="search")
-    return SearchAnswer(
-        text=answer.text,
-        citations=answer.citations,
-        model=answer.model,
-        upstream_provider=answer.upstream_provider,
-        response_id=answer.response_id,
-        usage=usage,
-        cost=answer.cost,
-    )
+    fields = said_by(answer) | {"usage": usage}
+    return SearchAnswer(text=answer.text, citations=answer.citations, **fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llm_router.errors import InvalidResponseError
+from llm_router.errors import EmptyResponseError, InvalidResponseError
 from llm_router.wires import parts
 from llm_router.wires.errors import context
 from llm_router.wires.json_values import (
@@ -19,9 +19,11 @@ from llm_router.wires.json_values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from llm_router.answers.completion import Completion
     from llm_router.usage import Unit, Usage
     from llm_router.wires.openai import OpenAIWire
 
+_OF_EVERY_ANSWER = ("model", "upstream_provider", "response_id", "usage", "cost")
 _SPELT = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 _UNITS: dict[str, Unit] = {"search_units": "search_unit", "seconds": "second"}
 
@@ -59,6 +61,23 @@ def known(headers: Mapping[str, str], answer: Mapping[str, Any]) -> dict[str, An
     """Return the fields that every answer has, as far as headers and body say them."""
     usage = {"usage": usage_of(answer)} if answer.get("usage") else {}
     return {"model": text_or_none(answer.get("model")), **context(headers, answer), **usage}
+
+
+def bill(headers: Mapping[str, str], answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what an error carries of a 200 that is no answer: it may be billed all the same."""
+    return context(headers, answer) | {"status_code": 200}
+
+
+def said_by(chat: Completion) -> dict[str, Any]:
+    """Return who answered and for how much, of an operation that is asked as a chat."""
+    return {name: getattr(chat, name) for name in _OF_EVERY_ANSWER}
+
+
+def no_answer(chat: Completion, message: str) -> EmptyResponseError:
+    """Return the error that a chat's answer is where it has nothing of what was asked for."""
+    fields = said_by(chat)
+    del fields["model"]  # an error's is the deployment
+    return EmptyResponseError(message, status_code=200, **fields)
 
 
 def usage_of(answer: Mapping[str, Any]) -> Usage:
