@@ -235,9 +235,10 @@ class Engine:
         info = self.provider(deployment).known(deployment.model)
         return Capabilities.of(row, deployment.provider, info)
 
-    def retirements(self, today: date) -> dict[str, date]:
+    def retirements(self) -> dict[str, date]:
         """Return which configured models may be removed soon or already, with the date."""
         found: dict[str, date] = {}
+        today = _date(self.clock.wall())
         for deployment in self.all_deployments():
             info = self.provider(deployment).known(deployment.model)
             if info is not None and (when := info.retires(today)):
@@ -248,7 +249,7 @@ class Engine:
         """Name each once a day; looked for every minute, for the catalogue comes beside calls."""
         self._retirements_due = now + RETIREMENTS_S
         today = _date(now)
-        for name, when in self.retirements(today).items():
+        for name, when in self.retirements().items():
             if self._told.get(name) != today:
                 self._told[name] = today
                 days = (when - today).days

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_router.config import loading
@@ -437,7 +436,7 @@ class Router:
         for provider in engine.all_providers().values():
             if isinstance(provider, Catalogued):
                 provider.recall()
-        return engine.retirements(datetime.fromtimestamp(engine.clock.wall(), UTC).date())
+        return engine.retirements()
 
     def health(self) -> dict[str, Health]:
         """Return how each configured deployment does, and why."""

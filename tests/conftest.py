@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # How long an input takes to make is a fact of the machine, and failed a law once.
@@ -67,3 +69,12 @@ def _clean_environment(
         ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    """The events of llm_router, as an application's structlog gets them."""
+    structlog.configure()
+    with structlog.testing.capture_logs() as events:
+        yield events
+    structlog.reset_defaults()

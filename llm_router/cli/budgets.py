@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_router.cli.terminal import Format, config_option, show_rows
+from llm_router.cli.terminal import Format, config_option, rows_options, show_rows
 from llm_router.config import loading
 from llm_router.engine import Engine
 from llm_router.errors import LLMRouterError
@@ -33,7 +33,7 @@ _MUCH = 10
 
 @click.command()
 @config_option
-@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table")
+@rows_options
 def budgets(config: str | None, style: Format) -> None:
     """Show what each budget has spent, reserved and left, and when it resets.
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from llm_router.cli.ask import router_for, summary
-from llm_router.cli.terminal import config_option, on_one_line, say, say_json
+from llm_router.cli.terminal import config_option, json_option, on_one_line, say, say_json
 from llm_router.options.questions import ImageQuality, SpeechFormat, Timestamps
 
 if TYPE_CHECKING:
     from llm_router.answers.answer import Answer
 
 _model = click.argument("model", metavar="ALIAS|PROVIDER/MODEL")
-_json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer.")
 
 
 def _answer(method: str, model: str, config: str | None, *args: Any, **options: Any) -> Any:
@@ -108,7 +107,7 @@ def speak(model: str, text: str, config: str | None, output: str | None, **optio
 @config_option
 @click.option("--language", help="ISO 639-1, such as en.")
 @click.option("--timestamps", type=click.Choice(get_args(Timestamps)), help="Implies --json.")
-@_json
+@json_option
 def transcribe(model: str, file: str, config: str | None, as_json: bool, **options: Any) -> None:
     """Print what is said in FILE."""
     answer = _answer("transcribe", model, config, Path(file), **options)
@@ -123,7 +122,7 @@ def transcribe(model: str, file: str, config: str | None, as_json: bool, **optio
 @click.argument("query")
 @config_option
 @click.option("--max-results", type=click.IntRange(1, 25))
-@_json
+@json_option
 def search(model: str, query: str, config: str | None, as_json: bool, **options: Any) -> None:
     """Print what the web says of QUERY, and the sources."""
     answer = _answer("search", model, config, query, **options)

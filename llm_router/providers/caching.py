@@ -38,6 +38,11 @@ def marked_messages(
     return messages
 
 
+def authored(kind: str, model: str) -> str:
+    """Return `author/model`, as this rule knows models: Claude is Anthropic's wherever it is."""
+    return f"{'anthropic' if 'claude' in model else kind}/{model}"
+
+
 def _in_last_block(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return *message* with a mark of its whole (LiteLLM's form) in its last block."""
     mark, parts = message.get("cache_control"), _parts(message)

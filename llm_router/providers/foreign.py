@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from llm_router.answers.completion import Completion
 from llm_router.errors import UnsupportedFeatureError
 from llm_router.options.reasoning import normalise_reasoning
-from llm_router.providers.caching import marked_messages
+from llm_router.providers.caching import authored, marked_messages
 from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import load_here, quiet
 from llm_router.providers.native import NativeProvider
@@ -35,7 +35,9 @@ from llm_router.providers.requests import (
     copied,
     dressed,
     given_options,
+    is_plain,
     messages_for,
+    parts_of,
 )
 from llm_router.redaction import Secret
 
@@ -293,7 +295,7 @@ class ForeignBuilder:
 
     def _write_messages(self, draft: Draft, request: ProviderRequest) -> None:
         """Write copies of the messages as LiteLLM takes them, and the marks for caching."""
-        marked = marked_messages(request, self._author(request.model), draft.asked)
+        marked = marked_messages(request, authored(self._kind, request.model), draft.asked)
         draft.messages = messages_for(marked)
         for message, turn in zip(marked, draft.messages, strict=True):
             self._check_parts(turn)
@@ -302,10 +304,6 @@ class ForeignBuilder:
             for call in turn.get("tool_calls") or ():
                 call["function"]["arguments"] = call["function"].get("arguments") or "{}"
             self._adapt(draft, turn, message)
-
-    def _author(self, model: str) -> str:
-        """Return `author/model`, by which the rule of cache breakpoints knows models."""
-        return f"anthropic/{model}" if "claude" in model else ""
 
     def _check_parts(self, turn: Mapping[str, Any]) -> None:
         for part in parts_of(turn):
@@ -374,9 +372,6 @@ class AnthropicBuilder(ForeignBuilder):
         if "response_format" in asked:
             self._require_schema(mapped)
 
-    def _author(self, model: str) -> str:
-        return f"anthropic/{model}"
-
     def _check_url(self, url: str) -> None:
         if not url.startswith("https://"):
             super()._check_url(url)
@@ -395,7 +390,7 @@ class AnthropicBuilder(ForeignBuilder):
     def _written(self, draft: Draft) -> dict[str, Any]:
         """Return LiteLLM's body; what of the API is beta and in it goes into a header."""
         config, mapped = self._targets(draft.model).config, self._mapped(draft.model, draft.asked)
-        if all(_is_plain(turn) for turn in (*draft.messages, mapped)):
+        if all(is_plain(turn) for turn in (*draft.messages, mapped)):
             # Nothing in it can be beta but the model: a third of what the body costs is spared.
             found = dict(self._plain(draft.model, tuple(mapped.items())))
         else:
@@ -554,16 +549,6 @@ def past_tools(messages: Sequence[Message]) -> list[dict[str, Any]]:
     names = dict.fromkeys(call["function"]["name"] for call in calls)
     schema = {"type": "object", "properties": {}}
     return [{"type": "function", "function": {"name": n, "parameters": schema}} for n in names]
-
-
-def _is_plain(values: Mapping[str, Any]) -> bool:
-    return all(isinstance(value, str | int | float) for value in values.values())
-
-
-def parts_of(turn: Mapping[str, Any]) -> list[Any]:
-    """Return the parts of a message; none where it is text."""
-    content = turn.get("content")
-    return content if isinstance(content, list) else []
 
 
 def _reasoning_apart(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from llm_router.errors import ConfigurationError, InvalidRequestError
-from llm_router.providers.foreign import JSON_BODY, Draft, ForeignBuilder, parts_of
+from llm_router.providers.foreign import JSON_BODY, Draft, ForeignBuilder
 from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import quiet
-from llm_router.providers.requests import copied
+from llm_router.providers.requests import copied, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,6 +6,7 @@ from the catalogue as it was last kept on disk.
 
 from __future__ import annotations
 
+import functools
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,12 +53,13 @@ def litellm_kinds() -> frozenset[str]:
 
 
 def _unknown_models(config: RouterConfig) -> Iterator[Finding]:
+    kept = functools.cache(kept_catalog)
     for alias in config.aliases:
         for deployment in config.deployments(alias):
             row = config.providers[deployment.provider]
             if row.kind(deployment.provider) != "openrouter":
                 continue
-            catalog = kept_catalog(row.base_url)
+            catalog = kept(row.base_url)
             if catalog.ids and catalog.known(deployment.model) is None:
                 hint = did_you_mean(deployment.model, catalog.ids)
                 message = f"OpenRouter's catalogue has no model {deployment.model!r}{hint}"

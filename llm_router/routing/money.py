@@ -116,13 +116,9 @@ class Money:
         self._told: set[tuple[str, str]] = set()
 
     def draft(self, call: Call, deployment: Deployment, estimate: Estimate) -> Draft:
-        """Return what an attempt draws on; BudgetExceededError where that is known to be much.
-
-        One with a key of the call's own is somebody else's money: `max_cost` alone holds for it.
-        """
+        """Return what an attempt draws on; BudgetExceededError where that is known to be much."""
         bound = _of_the_call(call, estimate)
-        keyed = deployment.api_key is not None
-        purses = () if keyed else self._drawn_on(Payer.of(call.started))
+        purses = self._drawn_on(Payer.of(call.started), deployment)
         claims = tuple(self._priced(purse, estimate, deployment) for purse in purses)
         return Draft(purses, claims, bound)
 
@@ -162,7 +158,7 @@ class Money:
     ) -> tuple[Decimal | None, str | None]:
         """Return the USD that an attempt would reserve, and why it would be refused. No I/O."""
         estimate = self._estimates.of(payer.requested, deployment, request)
-        for purse in self._drawn_on(payer):
+        for purse in self._drawn_on(payer, deployment):
             (standing,) = self._state.known([purse.key])
             try:
                 claim = self._priced(purse, estimate, deployment)
@@ -192,7 +188,10 @@ class Money:
             return Standing()
         return Standing(await self._seed(self._purse(budget, Payer("", None, {}), now)))
 
-    def _drawn_on(self, payer: Payer) -> tuple[_Purse, ...]:
+    def _drawn_on(self, payer: Payer, deployment: Deployment) -> tuple[_Purse, ...]:
+        """Return the purses of an attempt; with a key of the call's own it is others' money."""
+        if deployment.api_key is not None:
+            return ()
         now = self._wall()
         return tuple([self._purse(budget, payer, now) for budget in self.budgets])
 

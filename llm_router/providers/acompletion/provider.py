@@ -31,7 +31,7 @@ from llm_router.errors import UnsupportedFeatureError, forget_frames
 from llm_router.options.policy import under_policy
 from llm_router.options.request import RequestPreview
 from llm_router.providers.acompletion.errors import translate
-from llm_router.providers.caching import marked_messages
+from llm_router.providers.caching import authored, marked_messages
 from llm_router.providers.http import STAND_IN
 from llm_router.providers.importing import ignore_litellms_warnings, load_for_calls_here, quiet
 from llm_router.providers.native import priced, secrets_of, stated
@@ -158,8 +158,7 @@ class AcompletionProvider:
         else:
             known, extra = self._known_and_extra(request)
             model = request.model
-            author = "anthropic" if "claude" in model else self._kind
-            messages = messages_for(marked_messages(request, f"{author}/{model}", known))
+            messages = messages_for(marked_messages(request, authored(self._kind, model), known))
         arguments: dict[str, Any] = {"model": f"{self._kind}/{model}", "messages": messages}
         arguments |= copied(known)
         if extra:  # laid over LiteLLM's own work untouched

@@ -159,8 +159,7 @@ class Catalog:
 def kept_catalog(base_url: str | None) -> Catalog:
     """Return the catalogue as it was last kept on disk; empty where it never was. No network."""
     catalog = Catalog(base_url or OPENROUTER_BASE_URL, _never)
-    with contextlib.suppress(Exception):
-        catalog._read_disk()
+    catalog.recall()
     return catalog
 
 

@@ -22,6 +22,7 @@ from llm_router.options.request import refuse_ours
 from llm_router.providers.caching import marked_messages
 from llm_router.providers.http import STAND_IN, filled
 from llm_router.providers.importing import load_here, quiet
+from llm_router.providers.openai import CHAT
 from llm_router.providers.openrouter.catalog import Catalog
 from llm_router.providers.openrouter.generations import read_generation
 from llm_router.providers.openrouter.sticking import Sticking
@@ -70,7 +71,7 @@ class OpenRouterProvider(OpenRouterTasks):
         super().__init__(name, row, OpenAIWire("openrouter", clock))
         self._policy = policy or {}
         self.sticking = Sticking(clock)
-        self._base_url = (row.base_url or OPENROUTER_BASE_URL).removesuffix("/chat/completions")
+        self._base_url = (row.base_url or OPENROUTER_BASE_URL).removesuffix(CHAT)
         self.catalog = Catalog(self._base_url, self._fetch_models, folder=cache_dir, clock=clock)
 
     def _new_builder(self) -> Builder:
@@ -98,7 +99,7 @@ class OpenRouterProvider(OpenRouterTasks):
             body = self.sticking.preferring(request, body)
         if self._policy:
             body = under_policy(self._policy, endpoint, body)
-        if endpoint != "/chat/completions" and "session_id" in body:
+        if endpoint != CHAT and "session_id" in body:
             # The body of other operations has no such field in the specification.
             headers = {**headers, "x-session-id": str(body["session_id"])}
             body = {name: value for name, value in body.items() if name != "session_id"}
