@@ -7,7 +7,7 @@ wire read is stamped with the names of the call here, and known secrets leave er
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import cache
 from operator import attrgetter
@@ -40,6 +40,49 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Answer)
 Moment = Literal["request_started", "attempt_finished", "request_finished"]
+BLOCK = 20
+"""So many attempts of an alias make one figure of how much was cached."""
+LEAST_SHARE = 0.1
+"""What was never better than this cannot be lost."""
+
+
+@dataclass(slots=True)
+class _Cached:
+    """How much of an alias's input was read from caches: of a block under way, and at best."""
+
+    attempts: int = 0
+    read: int = 0
+    given: int = 0
+    best: float = 0.0
+
+
+class CacheWatch:
+    """Tells, once, when the cached share of an alias has halved."""
+
+    def __init__(self) -> None:
+        self._aliases: dict[str, _Cached] = {}
+
+    def note(self, alias: str | None, usage: Usage | None) -> None:
+        """Count an attempt; those that say nothing of caches are none."""
+        if alias is None or usage is None or not usage.input_tokens:
+            return
+        if usage.cache_read_tokens is None:
+            return
+        seen = self._aliases.setdefault(alias, _Cached())
+        seen.attempts += 1
+        seen.read += usage.cache_read_tokens
+        seen.given += usage.input_tokens
+        if seen.attempts == BLOCK:
+            self._judge(alias, seen)
+
+    def _judge(self, alias: str, seen: _Cached) -> None:
+        share, before = seen.read / seen.given, seen.best
+        lost = before >= LEAST_SHARE and share <= before / 2
+        if lost:
+            shares = {"before": round(before, 3), "now": round(share, 3)}
+            events.emit(events.CACHE_LOST, "warning", alias=alias, **shares)
+        best = share if lost else max(before, share)
+        self._aliases[alias] = _Cached(best=best)
 
 
 class Observers:
@@ -48,6 +91,7 @@ class Observers:
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
         self._failed: set[int] = set()
+        self.cache = CacheWatch()
 
     def listening(self, level: events.Level = "info") -> bool:
         """Return whether there is anyone to build a record of this *level* for."""
@@ -328,6 +372,7 @@ class RunningAttempt:
         attempt = self._attempt(status, answer, error)
         self._leave(attempt)
         call.attempts.append(attempt)
+        call.observers.cache.note(call.started.alias, attempt.usage)
         level: events.Level = "info" if error is None else "warning"
         if call.observers.listening(level):
             record = AttemptFinished(

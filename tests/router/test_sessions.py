@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 
 from llm_router.answers.completion import Completion
 from llm_router.options.request import Deployment, ProviderRequest
 from llm_router.providers.openrouter.sticking import MOST_SESSIONS, Sticking
 from llm_router.router import Router
-from llm_router.routing.observing import BLOCK, CacheWatch
+from llm_router.routing.call import BLOCK, CacheWatch
 from llm_router.testing import Sandbox
 from llm_router.usage import Usage
 from tests.router.cache_share import share
@@ -146,3 +147,23 @@ def test_a_cache_that_is_lost_is_told_once(log: list[Any]) -> None:
     watch.note("fast", Usage(input_tokens=100))
     told = {"event": "llm_router.cache_lost", "log_level": "warning", "alias": "fast"}
     assert log == [{**told, "before": 0.9, "now": 0.4}]
+
+
+@pytest.mark.parametrize("configured", [True, False])
+async def test_a_router_tells_of_a_lost_cache_wherever_its_events_go(
+    sandbox: Sandbox,
+    router: Router,
+    configured: bool,
+    log: list[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if not configured:  # then they are lines of `logging`, which shows warnings and no more
+        structlog.reset_defaults()
+    for cached in (90, 10):
+        usage = {"prompt_tokens": 100, "prompt_tokens_details": {"cached_tokens": cached}}
+        sandbox.reply(text="Hi", usage=usage, times=BLOCK)
+        for _ in range(BLOCK):
+            await router.complete("fast", "Hi")
+    told = [entry["event"] for entry in log] if configured else caplog.messages
+    (lost,) = [event for event in told if event.startswith("llm_router.cache_lost")]
+    assert configured or "before=0.9 now=0.1" in lost
