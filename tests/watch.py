@@ -48,12 +48,18 @@ class Watcher:
         )
         still = worked + max(0.0, wall - worked - max(0.0, waited))
         self.worst_ms = max(self.worst_ms, 1000 * still)
-        self._last = self._now()
+        self._last = self._from_now()
         self._timer = self._loop.call_later(_BEAT_S, self._beat)
 
     def _now(self) -> tuple[float, float, float]:
         """Return seconds: of the clock, of the loop's work, of waiting for a processor."""
         return time.perf_counter(), time.thread_time(), _waited()
+
+    def _from_now(self) -> tuple[float, float, float]:
+        """As `_now`, the clocks last: to read the wait is work of the watcher's, and each file of
+        it lets another thread have the interpreter. That is no part of the gap that begins."""
+        waited = _waited()
+        return time.perf_counter(), time.thread_time(), waited
 
 
 def _waited() -> float:
